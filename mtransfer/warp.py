@@ -1,0 +1,213 @@
+"""Warps along a flow, and the masks they leave: pure tensor functions.
+
+Shapes: images [B,C,H,W], flows [B,2,H,W] as (dx, dy) in pixels anchored on the source, masks [B,1,H,W] in [0,1].
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from mtransfer.splat import extend_flow, nearest_source
+
+NEWTON_STEPS = 4
+RING_PX = 4  # how far the motion is continued beyond the mask: soft edges and derivatives need neighbours there
+EDGE_PX = 2  # how far around the mask source points are tried, for its soft edge
+MAX_UPSAMPLE = 8  # source points tried a pixel's side: enough for a fivefold enlargement
+MAX_TAPS = 4  # samples a side when a subject shrinks: enough for a quarter of its size
+
+
+def pixel_grid(like: Float[Tensor, "B C H W"]) -> Float[Tensor, "1 2 H W"]:
+    """The (x, y) of every pixel centre, [1,2,H,W], in the type and on the device of `like`."""
+    height, width = like.shape[-2:]
+    x = torch.arange(width, dtype=like.dtype, device=like.device)
+    y = torch.arange(height, dtype=like.dtype, device=like.device)
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"))[None]
+
+
+def backward_warp(
+    image: Float[Tensor, "B C H W"], flow: Float[Tensor, "B 2 H W"], padding_mode: str = "reflection"
+) -> Float[Tensor, "B C H W"]:
+    """Sample `image` at p + flow(p), bilinearly; differentiable in both.
+
+    Corners aligned and reflected edges are the convention of Motion Guidance (Geng and Owens, 2024).
+    """
+    return sample(image, pixel_grid(flow) + flow, padding_mode=padding_mode)
+
+
+def sample(
+    image: Float[Tensor, "B C H W"],
+    points: Float[Tensor, "B 2 h w"],
+    *,
+    mode: str = "bilinear",
+    padding_mode: str = "border",
+) -> Float[Tensor, "B C h w"]:
+    """`image` at `points`, (x, y) in pixels of the image; modes and padding are those of grid_sample."""
+    last = points.new_tensor([image.shape[-1] - 1, image.shape[-2] - 1]).clamp_min(1).view(1, 2, 1, 1)
+    grid = (2 * points / last - 1).permute(0, 2, 3, 1)
+    return F.grid_sample(image, grid, mode=mode, padding_mode=padding_mode, align_corners=True)
+
+
+def forward_warp(
+    image: Float[Tensor, "1 C H W"], flow: Float[Tensor, "1 2 H W"], mask: Float[Tensor, "1 1 H W"]
+) -> tuple[Float[Tensor, "1 C H W"], Float[Tensor, "1 1 H W"]]:
+    """The masked subject carried along its forward flow, and its new silhouette, soft-edged, in [0,1].
+
+    The original pixels are sampled once, bicubically, along the inverse of the flow: enlarged or turned subjects
+    stay sharp and whole, shrunk ones are averaged. Colours outside the silhouette are not meaningful; composite
+    with the mask. Differentiable in `image`. Flow matters only where the mask is above 0; give it unfeathered.
+    """
+    backward, target_mask = invert_flow(flow, mask)
+    return _carry(image, backward, target_mask), target_mask
+
+
+def _carry(image: Tensor, backward: Tensor, target_mask: Tensor) -> Tensor:
+    warped = _area_sample(image, backward, target_mask > 0.5, mode="bicubic")
+    return warped.clamp(image.min(), image.max())  # bicubic overshoots at edges
+
+
+@torch.no_grad()
+def invert_flow(
+    flow: Float[Tensor, "1 2 H W"],
+    mask: Float[Tensor, "1 1 H W"],
+    importance: Float[Tensor, "1 1 H W"] | None = None,
+) -> tuple[Float[Tensor, "1 2 H W"], Float[Tensor, "1 1 H W"]]:
+    """Backward flow of a masked forward flow: inside the moved silhouette, q + backward(q) is where q came from.
+
+    Returns backward [1,2,H,W] in pixels, valid inside the silhouette and a few pixels around it (0 further out), and
+    the silhouette [1,1,H,W] in [0,1]. Where the subject folds over itself the pixels of larger `importance` win; by
+    default those that move further. A dense splat starts each target pixel, Newton's method finishes it.
+    """
+    subject = mask > 0
+    if not subject.any():
+        return torch.zeros_like(flow), torch.zeros_like(mask)
+    smooth, _ = extend_flow(flow, subject, RING_PX)
+    near = _grow(subject.to(mask), EDGE_PX) > 0
+    rank = flow.norm(dim=1, keepdim=True) if importance is None else importance
+    # Samples of the subject itself beat those of the ring around it, whatever their rank.
+    rank = rank / rank.max().clamp_min(1e-12) + (mask > 0.5)
+    source, found = nearest_source(smooth, near, rank, upsample=_upsample_factor(smooth, subject))
+    backward = _refine(smooth, source, found) - pixel_grid(flow)
+    backward, _ = extend_flow(backward, found, RING_PX)
+    # Pinholes that a rough flow leaves take the motion of their surroundings; the mask there says what they are.
+    closed = _shrink(_grow(found.to(mask), EDGE_PX), EDGE_PX)
+    inside = found & (sample(mask, pixel_grid(flow) + backward) > 0.5)
+    return backward, _area_sample(mask, backward, inside) * closed
+
+
+def _refine(flow: Tensor, source: Tensor, found: Tensor) -> Tensor:
+    """Newton's method from the splat's source points, on the pixels found; where it strays the splat's own stays."""
+    row, column = found[0, 0].nonzero(as_tuple=True)
+    start = source[:, :, row, column][:, :, None]
+    target = pixel_grid(flow)[:, :, row, column][:, :, None]
+    end = _newton(flow, target, start)
+    missed_px = (end + sample(flow, end) - target).norm(dim=1, keepdim=True)
+    refined = source.clone()
+    refined[:, :, row, column] = torch.where(missed_px < 0.5, end, start)[:, :, 0]
+    return refined
+
+
+def _newton(flow: Tensor, target: Tensor, start: Tensor) -> Tensor:
+    """Solve p + flow(p) = target from `start`; steps stay within a pixel, for the start is already that near."""
+    slopes = _jacobian(flow)
+    p = start
+    for _ in range(NEWTON_STEPS):
+        residual_x, residual_y = (target - p - sample(flow, p)).unbind(dim=1)
+        a, b, c, d = sample(slopes, p).unbind(dim=1)
+        determinant = a * d - b * c
+        determinant = torch.where(determinant.abs() < 1e-3, 1e-3, determinant)
+        step = torch.stack([d * residual_x - b * residual_y, a * residual_y - c * residual_x], dim=1)
+        step = step / determinant[:, None]
+        p = p + step / step.norm(dim=1, keepdim=True).clamp_min(1)
+    return p
+
+
+def _grow(mask: Tensor, width_px: int) -> Tensor:
+    return F.max_pool2d(mask, 2 * width_px + 1, stride=1, padding=width_px)
+
+
+def _shrink(mask: Tensor, width_px: int) -> Tensor:
+    return -_grow(-mask, width_px)
+
+
+def _jacobian(flow: Tensor) -> Tensor:
+    """Derivatives of p + flow(p) as [B,4,H,W]: dx/dx, dx/dy, dy/dx, dy/dy."""
+    along_y, along_x = torch.gradient(flow, dim=(2, 3))
+    return torch.stack([1 + along_x[:, 0], along_y[:, 0], along_x[:, 1], 1 + along_y[:, 1]], dim=1)
+
+
+def _stretch(flow: Tensor, where: Tensor) -> float:
+    """How far apart p + flow(p) pulls two neighbouring pixels at most, but for the odd outlier."""
+    a, b, c, d = (slope[where[:, 0]] for slope in _jacobian(flow).unbind(dim=1))
+    stretch = torch.maximum(a.square() + c.square(), b.square() + d.square()).sqrt().cpu()
+    return float(stretch.kthvalue(math.ceil(0.999 * len(stretch))).values) if len(stretch) else 1.0
+
+
+def _upsample_factor(flow: Tensor, subject: Tensor) -> int:
+    # Samples less than a pixel apart, at any angle, leave no target pixel out.
+    return min(max(math.ceil(1.5 * _stretch(flow, subject)), 2), MAX_UPSAMPLE)
+
+
+def _area_sample(image: Tensor, backward: Tensor, inside: Tensor, mode: str = "bilinear") -> Tensor:
+    """`image` at q + backward(q), averaged over each target pixel where the motion inside shrinks the image."""
+    points = pixel_grid(backward) + backward
+    taps = min(math.ceil(_stretch(backward, inside) - 0.25), MAX_TAPS)
+    if taps <= 1:
+        return sample(image, points, mode=mode)
+    points = F.interpolate(points, scale_factor=taps, mode="bilinear", align_corners=False)
+    return F.avg_pool2d(sample(image, points, mode=mode), taps)
+
+
+def forward_splat(
+    image: Float[Tensor, "B C H W"], flow: Float[Tensor, "B 2 H W"], weight: Float[Tensor, "B 1 H W"]
+) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B 1 H W"]]:
+    """The whole picture after a forward flow: moving pixels over still ones, and among moving the heavier `weight`.
+
+    Returns the picture, 0 where nothing arrived, and the coverage [B,1,H,W] in [0,1].
+    """
+    pairs = [_splat_one(*(values[None] for values in one)) for one in zip(image, flow, weight, strict=True)]
+    pictures, coverages = zip(*pairs, strict=True)
+    return torch.cat(pictures), torch.cat(coverages)
+
+
+def _splat_one(image: Tensor, flow: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    moving = flow.ne(0).any(dim=1, keepdim=True).to(image)
+    backward, target = invert_flow(flow, moving, weight)
+    still = (1 - target) * (1 - moving)
+    return target * _carry(image, backward, target) + still * image, target + still
+
+
+def covered_mask(flow: Float[Tensor, "1 2 H W"], mask: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 1 H W"]:
+    """Where a masked subject lies after a forward flow: soft-edged, in [0,1]."""
+    return invert_flow(flow, mask)[1]
+
+
+def vacated_mask(
+    source_mask: Float[Tensor, "B 1 H W"], target_mask: Float[Tensor, "B 1 H W"]
+) -> Float[Tensor, "B 1 H W"]:
+    """Where the subject was and is no longer, in [0,1]: what must be painted anew."""
+    return source_mask * (1 - target_mask)
+
+
+def seam_mask(target_mask: Float[Tensor, "B 1 H W"], width_px: int) -> Float[Tensor, "B 1 H W"]:
+    """The band within `width_px` pixels of a silhouette's edge, on both sides, in [0,1]."""
+    return _grow(target_mask, width_px) - _shrink(target_mask, width_px)
+
+
+def occlusion_mask(flow: Float[Tensor, "B 2 H W"]) -> Float[Tensor, "B 1 H W"]:
+    """0 where a pixel that does not move is touched by the bilinear footprint of one that does, 1 elsewhere.
+
+    The mask M of the colour loss of Motion Guidance (Geng and Owens, 2024): what the motion hides cannot be compared.
+    """
+    height, width = flow.shape[-2:]
+    moving = flow.ne(0).any(dim=1)
+    target = pixel_grid(flow) + flow.detach()
+    hidden = torch.zeros_like(moving)
+    image_index = torch.arange(len(flow), device=flow.device).view(-1, 1, 1).expand_as(moving)
+    for x in (target[:, 0].floor().long(), target[:, 0].ceil().long()):
+        for y in (target[:, 1].floor().long(), target[:, 1].ceil().long()):
+            lands = moving & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            hidden[image_index[lands], y[lands], x[lands]] = True
+    return 1 - (hidden & ~moving)[:, None].to(flow)
