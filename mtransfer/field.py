@@ -27,8 +27,9 @@ class FlowField:
     Raises InputError when a shape, type or range is wrong or a value is NaN or infinite.
     """
 
-    flow: Float32[Tensor, "T 2 H W"]
-    confidence: Float32[Tensor, "T 1 H W"]
+    # Checked below, for users too, so that the checker of the tests need not.
+    flow: Tensor
+    confidence: Tensor
 
     def __post_init__(self) -> None:
         shape = tuple(self.flow.shape)

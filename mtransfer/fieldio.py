@@ -87,7 +87,8 @@ def _from_array(values: np.ndarray, confidence: np.ndarray | None = None) -> Flo
 
 def _from_known(flow: np.ndarray, known: np.ndarray) -> FlowField:
     """Flow [H,W,2] whose vectors count only where known[H,W] is true."""
-    return _from_array(np.where(known[..., None], flow, 0), known[None, None].astype(np.float32))
+    flow = np.where(known[..., None], flow, 0).transpose(2, 0, 1)[None]
+    return _from_array(flow, known[None, None].astype(np.float32))
 
 
 def _single_frame(field: FlowField, path: Path) -> np.ndarray:

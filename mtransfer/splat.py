@@ -20,7 +20,9 @@ def extend_flow(
     ring = (F.max_pool2d(weight, 2 * width_px + 1, stride=1, padding=width_px) > 0) & ~known
     extended = flow * weight
     row, column = ring[0, 0].nonzero(as_tuple=True)
-    moments = _moments(torch.cat([weight, extended], dim=1)[0], row, column, width_px)
+    # In double precision, which not every accelerator has: sums nearly cancel where the known pixels lie to one side.
+    values = torch.cat([weight, extended], dim=1)[0].cpu().double()
+    moments = _moments(values, row.cpu(), column.cpu(), width_px)
     extended[0, :, row, column] = _plane_at_centre(moments).to(flow)
     return extended, ring | known
 
@@ -28,11 +30,11 @@ def extend_flow(
 def _moments(values: Float[Tensor, "C H W"], row: Tensor, column: Tensor, width_px: int) -> Float[Tensor, "C N 6"]:
     """Sums over Gaussian windows at N pixels of each channel times 1, x, y, x^2, xy, y^2 about the window's centre."""
     radius = 2 * width_px
-    offset = torch.arange(-radius, radius + 1, dtype=values.dtype, device=values.device) / width_px
+    offset = torch.arange(-radius, radius + 1, dtype=values.dtype) / width_px
     y, x = (axis.flatten() for axis in torch.meshgrid(offset, offset, indexing="ij"))
     basis = torch.exp(-2 * (x * x + y * y)) * torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y])
     padded = F.pad(values, (radius,) * 4)
-    step = torch.arange(2 * radius + 1, device=values.device)
+    step = torch.arange(2 * radius + 1)
     window = (step[:, None] * padded.shape[2] + step).flatten()
     corners = (row * padded.shape[2] + column).split(WINDOWS_AT_ONCE)
     return torch.cat([padded.flatten(1)[:, corner[:, None] + window] @ basis.T for corner in corners], dim=1)
@@ -40,9 +42,8 @@ def _moments(values: Float[Tensor, "C H W"], row: Tensor, column: Tensor, width_
 
 def _plane_at_centre(moments: Float[Tensor, "3 N 6"]) -> Float[Tensor, "2 N"]:
     """Height at the window's centre of the least-squares planes through two channels; the first is their weight."""
-    # In double precision, which not every accelerator has: the sums nearly cancel where the known pixels lie aside.
-    one, x, y, xx, xy, yy = moments[0].cpu().double().unbind(dim=1)
-    values, values_x, values_y = moments[1:, :, :3].cpu().double().unbind(dim=2)
+    one, x, y, xx, xy, yy = moments[0].unbind(dim=1)
+    values, values_x, values_y = moments[1:, :, :3].unbind(dim=2)
     # A whiff of damping on the slopes: where known pixels stand in one row, the plane must not tilt off it.
     damping = 1e-5 * one + 1e-12
     xx, yy = xx + damping, yy + damping

@@ -1,0 +1,23 @@
+"""Every annotated function of the package checks its shapes and types while the tests run, and only then."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+install_import_hook("mtransfer", "shape_check.check")
+
+# The examples run beside whatever else the machine does: a slow one is no failure.
+settings.register_profile("mtransfer", deadline=None, max_examples=30, derandomize=True)
+settings.load_profile("mtransfer")
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(params=["paper_cached", "paper_noise"])
+def golden(request: pytest.FixtureRequest) -> dict[str, np.ndarray]:
+    """The arrays of one run of the published sampler on toy networks."""
+    with np.load(GOLDEN / f"{request.param}.npz") as arrays:
+        return dict(arrays)
