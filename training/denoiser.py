@@ -1,0 +1,146 @@
+"""Train the embedded denoiser: an x0-predicting UNet on space-to-depth pixels that also sees a mask and what is around it.
+
+Input channels: 48 of the noised picture, 48 of the picture with the masked part zeroed, 1 of the mask. The truth of a
+hole is what lies behind a cut-out, never another cut-out. Part of the noised pictures hold a rough fill in the hole
+instead of the truth, because that is what the sampler starts from.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import DDIMScheduler, UNet2DModel
+from numpy.random import Generator
+from torch import Tensor
+
+from mtransfer.spacetodepth import AutoencoderSpaceToDepth
+from training.compose import Array, Motion, compose
+from training.images import ImageBank, load_bank
+from training.trainer import ROOT, Plan, device, draw_curve, train
+
+SIZE_PX, BLOCK_PX = 128, 4
+WEIGHTS = Path("mtransfer/weights/denoiser")
+SCHEDULER = {
+    "num_train_timesteps": 1000,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "prediction_type": "sample",
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+}
+
+
+def build() -> UNet2DModel:
+    latent = 3 * BLOCK_PX**2
+    return UNet2DModel(
+        sample_size=SIZE_PX // BLOCK_PX,
+        in_channels=2 * latent + 1,
+        out_channels=latent,
+        block_out_channels=(64, 128, 160),
+        layers_per_block=2,
+        norm_num_groups=16,
+        down_block_types=("DownBlock2D",) * 3,
+        up_block_types=("UpBlock2D",) * 3,
+        add_attention=False,
+    )
+
+
+def batches(bank: ImageBank, batch: int, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Truth and rough start float32[B,3,H,W] in [-1,1], mask float32[B,1,H,W] (1 = to be painted)."""
+    rng = np.random.default_rng(seed)
+    while True:
+        yield tuple(torch.stack(part).to(device()) for part in zip(*(_sample(rng, bank) for _ in range(batch))))  # type: ignore[misc]
+
+
+def _sample(rng: Generator, bank: ImageBank) -> tuple[Tensor, ...]:
+    scene = compose(rng, bank, SIZE_PX, 1, Motion(camera_still=1.0, shift=0.4))
+    kind = rng.random()
+    if kind < 0.55:  # the place a cut-out left: the after-image, its hole closed by the background
+        truth, hole = scene.after, _grow(rng, scene.source) * (scene.target < 0.05)
+    elif kind < 0.8:  # the background alone, a cut-out's shape as its hole
+        truth, hole = scene.background, _grow(rng, np.maximum(scene.source, scene.target * (rng.random() < 0.3)))
+    elif kind < 0.9:
+        truth, hole = scene.after, np.ones_like(scene.source)
+    else:  # seams: a band around the moved cut-out
+        truth, hole = scene.after, _band(rng, scene.target)
+    start = _rough(rng, truth, hole)
+    arrays = 2 * truth - 1, 2 * start - 1, hole[..., None]
+    return tuple(torch.from_numpy(np.ascontiguousarray(a, np.float32)).permute(2, 0, 1) for a in arrays)
+
+
+def _grow(rng: Generator, alpha: Array) -> Array:
+    width = int(rng.integers(1, 6)) * 2 + 1
+    return cv2.dilate((alpha > 0.05).astype(np.float32), np.ones((width, width)))
+
+
+def _band(rng: Generator, alpha: Array) -> Array:
+    width = int(rng.integers(1, 4)) * 2 + 1
+    solid = (alpha > 0.5).astype(np.float32)
+    return cv2.dilate(solid, np.ones((width, width))) - cv2.erode(solid, np.ones((width, width)))
+
+
+def _rough(rng: Generator, truth: Array, hole: Array) -> Array:
+    """The truth, or the truth with its hole closed smoothly from around and shifted in colour as a bad fill is."""
+    if rng.random() < 0.6 or hole.mean() > 0.9:
+        return truth
+    weight = (1 - hole)[..., None]
+    fill = np.zeros_like(truth)
+    left = np.ones_like(weight)
+    for sigma in (3, 8, 24, 80):
+        near = cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]
+        smooth = cv2.GaussianBlur(truth * weight, (0, 0), sigma) / np.maximum(near, 1e-4)
+        share = left * np.clip(near * 4, 0, 1)
+        fill, left = fill + share * smooth, left - share
+    fill = fill + left * truth.mean((0, 1)) + rng.normal(0, 0.04, 3)
+    return truth * weight + np.clip(fill, 0, 1) * (1 - weight)
+
+
+def loss_of_batch(unet: UNet2DModel, scheduler: DDIMScheduler, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """L1 between the predicted and the true clean picture and between their gradients, the hole weighed up."""
+    truth, start, mask = batch
+    vae = AutoencoderSpaceToDepth(BLOCK_PX)
+    z0, z_start, surround = (vae.encode(x).latent_dist.mode() for x in (truth, start, truth * (1 - mask)))
+    # Low and middle noise most of the time: that is where the sampler works.
+    steps = (1000 * torch.rand(len(truth), device=truth.device) ** 1.4).long()
+    noised = scheduler.add_noise(z_start, torch.randn_like(z0), steps)
+    cells = F.avg_pool2d(mask, BLOCK_PX)
+    predicted = vae.decode(unet(torch.cat([noised, surround, cells], dim=1), steps).sample).sample
+    weight = 0.5 + 1.5 * mask
+    error = (weight * (predicted - truth).abs()).mean()
+    across = (weight[..., 1:] * (predicted - truth).diff(dim=-1).abs()).mean()
+    down = (weight[..., 1:, :] * (predicted - truth).diff(dim=-2).abs()).mean()
+    return error + 0.5 * (across + down)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    cv2.setNumThreads(1)
+    torch.manual_seed(0)
+    unet, scheduler = build().to(device()), DDIMScheduler(**SCHEDULER)
+    resumed = (ROOT / "denoiser" / "last.pt").exists()
+    source = batches(load_bank(ROOT / "images" / "train"), options.batch, seed=int(resumed))
+    train(Plan("denoiser", options.steps, 4e-4), unet, lambda _: loss_of_batch(unet, scheduler, next(source)))
+    export(unet)
+
+
+def export(unet: UNet2DModel) -> None:
+    """Write a diffusers pipeline folder: float16 UNet, space-to-depth autoencoder, scheduler; and the curve."""
+    unet.half().save_pretrained(WEIGHTS / "unet")
+    AutoencoderSpaceToDepth(BLOCK_PX).save_pretrained(WEIGHTS / "vae")
+    DDIMScheduler(**SCHEDULER).save_pretrained(WEIGHTS / "scheduler")
+    draw_curve("denoiser", WEIGHTS / "curve.png")
+
+
+if __name__ == "__main__":
+    main()

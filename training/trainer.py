@@ -1,0 +1,118 @@
+"""One training run: warm-up and cosine decay, moving average of the weights, checkpoints, a learning curve.
+
+A run goes on from `.training/<name>/last.pt` where it stopped.
+"""
+
+import csv
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+ROOT = Path(".training")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast to train."""
+
+    name: str
+    steps: int
+    learning_rate: float
+    warm_up: int = 200
+    ema: float = 0.998
+    clip: float = 1.0
+    save_every: int = 100
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def train(plan: Plan, model: nn.Module, loss_of: Callable[[int], Tensor]) -> nn.Module:
+    """Minimise `loss_of(step)` over the model's parameters; returns the model holding the averaged weights."""
+    folder = ROOT / plan.name
+    folder.mkdir(parents=True, exist_ok=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=1e-4)
+    average = {key: value.clone() for key, value in model.state_dict().items()}
+    first = _resume(folder / "last.pt", model, optimizer, average)
+    started, losses = time.monotonic(), []
+    for step in range(first, plan.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = plan.learning_rate * _schedule(step, plan)
+        loss = loss_of(step)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), plan.clip)
+        optimizer.step()
+        _average(average, model, min(plan.ema, (1 + step) / (10 + step)))
+        losses.append(loss.item())
+        if (step + 1) % plan.save_every == 0 or step + 1 == plan.steps:
+            _save(folder, model, optimizer, average, step + 1)
+            _log(folder, step + 1, float(np.mean(losses)), (time.monotonic() - started) / len(losses))
+            started, losses = time.monotonic(), []
+    model.load_state_dict(average)
+    return model
+
+
+def _schedule(step: int, plan: Plan) -> float:
+    if step < plan.warm_up:
+        return (step + 1) / plan.warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - plan.warm_up) / max(1, plan.steps - plan.warm_up)))
+
+
+@torch.no_grad()
+def _average(average: dict[str, Tensor], model: nn.Module, keep: float) -> None:
+    for key, value in model.state_dict().items():
+        if value.is_floating_point():
+            average[key].lerp_(value, 1 - keep)
+        else:
+            average[key].copy_(value)
+
+
+def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]) -> int:
+    if not path.exists():
+        return 0
+    state = torch.load(path, map_location=device(), weights_only=True)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    average.update(state["average"])
+    return int(state["step"])
+
+
+def _save(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor], step: int
+) -> None:
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average, "step": step}
+    torch.save(state, folder / "last.tmp")
+    os.replace(folder / "last.tmp", folder / "last.pt")
+
+
+def _log(folder: Path, step: int, loss: float, seconds: float) -> None:
+    print(f"{folder.name} step {step}: loss {loss:.4f}, {seconds:.2f} s a step", flush=True)
+    with (folder / "curve.csv").open("a", newline="") as file:
+        csv.writer(file).writerow([step, f"{loss:.5f}", f"{seconds:.3f}"])
+
+
+def draw_curve(name: str, out: Path) -> None:
+    """The learning curve of a run (loss on a log scale against steps) as a PNG."""
+    rows = np.array([[float(cell) for cell in row[:2]] for row in csv.reader((ROOT / name / "curve.csv").open())])
+    size, margin = (640, 320), 40
+    picture = np.full((size[1], size[0], 3), 255, np.uint8)
+    logs = np.log(rows[:, 1])
+    x = margin + (size[0] - 2 * margin) * rows[:, 0] / rows[-1, 0]
+    y = margin + (size[1] - 2 * margin) * (logs.max() - logs) / max(1e-6, float(np.ptp(logs)))
+    cv2.polylines(picture, [np.stack([x, y], 1).astype(np.int32)], False, (160, 60, 20), 2, cv2.LINE_AA)
+    for text, place in (
+        (f"{name}: loss {rows[0, 1]:.3f} to {rows[-1, 1]:.3f}", (margin, 24)),
+        (f"{int(rows[-1, 0])} steps", (size[0] - 140, size[1] - 12)),
+    ):
+        cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+    cv2.imwrite(str(out), picture)
