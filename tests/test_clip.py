@@ -1,0 +1,321 @@
+"""Clips: frames by number and time, rotation, variable rate, odd sizes, writing, and one-line errors."""
+
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mtransfer.clip import Clip, parse_pair, parse_position, probe, read_frames, require_pair, write_video
+from mtransfer.errors import InputError
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+LEVEL_STEP = 20
+
+
+def corners(height: int, width: int) -> np.ndarray:
+    """uint8[H,W,3]: a quarter each of red, green / blue, white."""
+    picture = np.zeros((height, width, 3), np.uint8)
+    picture[: height // 2, : width // 2], picture[: height // 2, width // 2 :] = RED, GREEN
+    picture[height // 2 :, : width // 2], picture[height // 2 :, width // 2 :] = BLUE, WHITE
+    return picture
+
+
+def ramp(count: int, height: int = 64, width: int = 96) -> list[np.ndarray]:
+    """Grey frames, each LEVEL_STEP levels above the one before, so that a frame tells its number."""
+    return [np.full((height, width, 3), LEVEL_STEP * (i + 1), np.uint8) for i in range(count)]
+
+
+def encode(
+    path: Path,
+    pictures: list[np.ndarray],
+    rotation_deg: int = 0,
+    pts: list[int] | None = None,
+    pix_fmt: str = "yuv420p",
+    options: dict[str, str] | None = None,
+) -> Path:
+    """A clip at 10 frames a second, or with pts in units of 1/1000 s."""
+    with av.open(str(path), "w", options=options or {}) as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = pix_fmt
+        if pts:
+            stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
+        if rotation_deg:
+            stream.set_display_rotation(rotation_deg)
+        for i, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            if pts:
+                frame.pts, frame.time_base = pts[i], Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def numbers(frames: Tensor) -> list[int]:
+    """The numbers of frames of a `ramp`."""
+    return [round(float(frame.mean()) * 255 / LEVEL_STEP) - 1 for frame in frames]
+
+
+def colours(frame: Tensor) -> list[tuple[int, ...]]:
+    """The colours of the four corners, in reading order."""
+    spots = frame[:, [5, 5, -6, -6], [5, -6, 5, -6]]
+    return [tuple(255 * (spot > 0.5).int().numpy()) for spot in spots.T]
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Clip:
+    return probe(encode(tmp_path / "ramp.mp4", ramp(12)))
+
+
+def refusal(call, *args: object) -> str:
+    """The one line with which a call refuses its arguments."""
+    with pytest.raises(InputError) as caught:
+        call(*args)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_probe_tells_size_count_rate_and_times(clip: Clip):
+    assert clip.size == (64, 96)
+    assert clip.frame_count == 12
+    assert clip.average_fps == pytest.approx(10)
+    assert clip.duration_s == pytest.approx(1.2)
+    assert clip.timestamps_s == pytest.approx([i / 10 for i in range(12)])
+
+
+@pytest.mark.parametrize("indices", [[0], [11, 0, 5], [3, 3], list(range(12))])
+def test_frames_come_as_asked_for(clip: Clip, indices: list[int]):
+    frames = read_frames(clip, indices)
+    assert frames.shape == (len(indices), 3, 64, 96)
+    assert frames.dtype == torch.float32
+    assert numbers(frames) == indices
+
+
+def test_frames_of_a_path(clip: Clip):
+    torch.testing.assert_close(read_frames(str(clip.path), [4]), read_frames(clip, [4]))
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 24), (72, 72), (64, 96), (64, 100), (240, 322)])
+def test_colours_and_layout_at_widths_with_padded_rows(tmp_path: Path, height: int, width: int):
+    clip = probe(encode(tmp_path / "corners.mp4", [corners(height, width)] * 3))
+    frame = read_frames(clip, [1])[0]
+    assert frame.shape == (3, height, width)
+    assert colours(frame) == [RED, GREEN, BLUE, WHITE]
+
+
+@pytest.mark.parametrize(("height", "width"), [(63, 97), (65, 64), (64, 65)])
+def test_odd_sizes(tmp_path: Path, height: int, width: int):
+    clip = probe(encode(tmp_path / "odd.mp4", [corners(height, width)] * 2, pix_fmt="yuv444p"))
+    assert clip.size == (height, width)
+    assert colours(read_frames(clip, [0])[0]) == [RED, GREEN, BLUE, WHITE]
+
+
+@pytest.mark.parametrize(
+    ("rotation_deg", "size", "expected"),
+    [
+        (0, (64, 96), [RED, GREEN, BLUE, WHITE]),
+        (90, (96, 64), [GREEN, WHITE, RED, BLUE]),
+        (180, (64, 96), [WHITE, BLUE, GREEN, RED]),
+        (270, (96, 64), [BLUE, RED, WHITE, GREEN]),
+    ],
+)
+def test_display_rotation_is_applied_once(tmp_path: Path, rotation_deg: int, size: tuple[int, int], expected: list):
+    clip = probe(encode(tmp_path / "turned.mp4", [corners(64, 96)] * 3, rotation_deg))
+    assert clip.size == size
+    frame = read_frames(clip, [1])[0]
+    assert frame.shape[1:] == size
+    assert colours(frame) == expected
+
+
+@pytest.mark.parametrize("rotation_deg", [0, 90])
+def test_resizing_keeps_aspect_and_turn(tmp_path: Path, rotation_deg: int):
+    clip = probe(encode(tmp_path / "large.mp4", [corners(96, 192)] * 2, rotation_deg))
+    frame = read_frames(clip, [0], long_side=64)[0]
+    assert frame.shape == ((3, 64, 32) if rotation_deg else (3, 32, 64))
+    assert colours(frame)[0] == (GREEN if rotation_deg else RED)
+
+
+def test_resizing_averages_areas(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    noise = cv2.resize(rng.integers(0, 256, (16, 24, 3), np.uint8), (192, 128), interpolation=cv2.INTER_CUBIC)
+    clip = probe(encode(tmp_path / "noise.mp4", [noise] * 2))
+    whole, small = read_frames(clip, [1]), read_frames(clip, [1], long_side=48)
+    torch.testing.assert_close(small, torch.nn.functional.avg_pool2d(whole, 4), atol=1.5 / 255, rtol=0)
+
+
+def test_small_clips_grow_to_the_long_side(clip: Clip):
+    assert read_frames(clip, [0], long_side=150).shape == (1, 3, 100, 150)
+
+
+def test_variable_frame_rate(tmp_path: Path):
+    pts = [0, 40, 80, 580, 600, 1500]
+    clip = probe(encode(tmp_path / "variable.mp4", ramp(6), pts=pts))
+    assert clip.timestamps_s == pytest.approx([t / 1000 for t in pts], abs=1e-3)
+    assert [parse_position(t, clip) for t in ("0s", "0.05s", "0.3s", "0.58s", "1.4s")] == [0, 1, 2, 3, 4]
+    assert numbers(read_frames(clip, range(6))) == list(range(6))
+
+
+def test_times_start_at_zero_where_the_container_does_not(tmp_path: Path):
+    clip = probe(encode(tmp_path / "late.mkv", ramp(4), pts=[2000, 2100, 2200, 2300]))
+    assert clip.timestamps_s == pytest.approx([0, 0.1, 0.2, 0.3], abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "index"), [("0", 0), (" 11 ", 11), ("0s", 0), ("0.1s", 1), ("0.19s", 1), (".5s", 5), ("1.2s", 11)]
+)
+def test_positions(clip: Clip, text: str, index: int):
+    assert parse_position(text, clip) == index
+
+
+@pytest.mark.parametrize("text", ["12", "-1"])
+def test_frame_numbers_outside_the_clip(clip: Clip, text: str):
+    message = refusal(parse_position, text, clip)
+    assert text in message
+    assert "0 to 11" in message
+
+
+@pytest.mark.parametrize("text", ["1.3s", "-0.1s", "nans", "infs"])
+def test_times_outside_the_clip(clip: Clip, text: str):
+    message = refusal(parse_position, text, clip)
+    assert text in message
+    assert "0s to 1.200s" in message
+
+
+@pytest.mark.parametrize("text", ["", "s", "one", "1.5", "1,5s", "0:1"])
+def test_what_is_no_position(clip: Clip, text: str):
+    assert "no clip position" in refusal(parse_position, text, clip)
+
+
+def test_pairs(clip: Clip):
+    assert parse_pair("0:11", clip) == (0, 11)
+    assert parse_pair("0.75s:2", clip) == (7, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [("3", "A:B"), ("3:3", "frame 3"), ("0.3s:3", "frame 3"), ("0:12", "0 to 11"), ("0:1:2", "1:2"), (":4", "''")],
+)
+def test_what_is_no_pair(clip: Clip, text: str, part: str):
+    assert part in refusal(parse_pair, text, clip)
+
+
+def test_a_clip_of_one_frame_has_no_pair(tmp_path: Path):
+    clip = probe(encode(tmp_path / "one.mp4", ramp(1)))
+    assert clip.frame_count == 1
+    assert "one.mp4" in refusal(require_pair, clip)
+    assert "at least two frames" in refusal(parse_pair, "0:0", clip)
+
+
+def test_frames_outside_the_clip_are_refused(clip: Clip):
+    assert "0 to 11" in refusal(read_frames, clip, [0, 12])
+    assert "0 to 11" in refusal(read_frames, clip, [-1])
+    assert "no frames" in refusal(read_frames, clip, [])
+
+
+def noise(count: int) -> list[np.ndarray]:
+    """Frames that compress badly, so that the pictures fill most of the file."""
+    return list(np.random.default_rng(1).integers(0, 256, (count, 64, 96, 3), np.uint8))
+
+
+def broken_files(folder: Path) -> dict[str, Path]:
+    """Files that are no whole clips, by what their refusal must say."""
+    junk, empty, sound, still = folder / "junk.mp4", folder / "empty.mp4", folder / "sound.wav", folder / "still.png"
+    junk.write_bytes(b"no clip at all " * 99)
+    empty.touch()
+    with av.open(str(sound), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+    cv2.imwrite(str(still), corners(16, 16))
+    return {"no video, or a broken one": junk, "no video": empty, "only other streams": sound, "still picture": still}
+
+
+def test_files_that_are_no_clips(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    cases = broken_files(tmp_path) | {"does not exist": tmp_path / "none.mp4", "is a folder": tmp_path}
+    for part, path in cases.items():
+        message = refusal(probe, path)
+        assert part in message
+        assert path.name in message
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("options", [{}, {"movflags": "+faststart"}])
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_truncated_clips(tmp_path: Path, options: dict[str, str], share: float, capfd: pytest.CaptureFixture[str]):
+    path = encode(tmp_path / "cut.mp4", noise(9), options=options)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    capfd.readouterr()
+    assert "cut.mp4" in refusal(probe, path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_damaged_frames_make_no_noise(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    path = encode(tmp_path / "damaged.mp4", noise(9), options={"movflags": "+faststart"})
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2] + b"\xff" * (len(content) - len(content) // 2))
+    capfd.readouterr()
+    assert "broken at frame" in refusal(read_frames, path, range(9))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_written_video_reads_back(tmp_path: Path):
+    frames = torch.from_numpy(np.stack([corners(64, 96)] * 2 + ramp(3))).permute(0, 3, 1, 2).float() / 255
+    path = tmp_path / "written.mp4"
+    write_video(frames, path, 12.5, '{"seed": 7}')
+    clip = probe(path)
+    assert (clip.frame_count, clip.size) == (5, (64, 96))
+    assert clip.average_fps == pytest.approx(12.5, rel=1e-4)
+    error = (read_frames(clip, range(5)) - frames).abs()
+    assert error.mean() < 2 / 255
+    assert error[2:].max() < 4 / 255
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert container.metadata["comment"] == '{"seed": 7}'
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+    assert os.listdir(tmp_path) == ["written.mp4"]
+
+
+def test_odd_frames_are_padded_to_even_sides(tmp_path: Path):
+    frames = torch.from_numpy(corners(63, 97)).permute(2, 0, 1)[None].float() / 255
+    write_video(frames.repeat(2, 1, 1, 1), tmp_path / "odd.mp4", 10)
+    frame = read_frames(tmp_path / "odd.mp4", [0])[0]
+    assert frame.shape == (3, 64, 98)
+    assert colours(frame) == [RED, GREEN, BLUE, WHITE]
+
+
+def test_the_same_frames_give_the_same_bytes(tmp_path: Path):
+    frames = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    for name in ("a.mp4", "b.mp4"):
+        write_video(frames, tmp_path / name, 24, "same")
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_what_cannot_be_written(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    frames = torch.zeros(2, 3, 16, 16)
+    assert "nowhere" in refusal(write_video, frames, tmp_path / "nowhere" / "a.mp4", 10)
+    assert "above 0" in refusal(write_video, frames, tmp_path / "a.mp4", 0)
+    (tmp_path / "taken.mp4").mkdir()
+    assert "taken.mp4" in refusal(write_video, frames, tmp_path / "taken.mp4", 10)
+    assert os.listdir(tmp_path) == ["taken.mp4"]
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["bunny.mp4", "box.mp4", "cup.mp4"])
+def test_samples_are_clips(name: str, capfd: pytest.CaptureFixture[str]):
+    clip = probe(SAMPLES / name)
+    require_pair(clip)
+    assert max(clip.size) <= 640
+    assert 1.5 <= clip.duration_s <= 3
+    first, last = read_frames(clip, [0, clip.frame_count - 1], long_side=160)
+    assert (first - last).abs().mean() > 0.02
+    assert capfd.readouterr() == ("", "")
