@@ -1,6 +1,6 @@
 """Train the embedded denoiser: an x0-predicting UNet on space-to-depth pixels that also sees a mask and what is around it.
 
-Input channels: 48 of the noised picture, 48 of the picture with the masked part zeroed, 1 of the mask. The truth of a
+Input channels, in the order of Stable Diffusion's inpainting nets: 48 of the noised picture, 1 of the mask, 48 of the
 hole is what lies behind a cut-out, never another cut-out. Part of the noised pictures hold a rough fill in the hole
 instead of the truth, because that is what the sampler starts from.
 """
@@ -110,7 +110,7 @@ def loss_of_batch(unet: UNet2DModel, scheduler: DDIMScheduler, batch: tuple[Tens
     steps = (1000 * torch.rand(len(truth), device=truth.device) ** 1.4).long()
     noised = scheduler.add_noise(z_start, torch.randn_like(z0), steps)
     cells = F.avg_pool2d(mask, BLOCK_PX)
-    predicted = vae.decode(unet(torch.cat([noised, surround, cells], dim=1), steps).sample).sample
+    predicted = vae.decode(unet(torch.cat([noised, cells, surround], dim=1), steps).sample).sample
     weight = 0.5 + 1.5 * mask
     error = (weight * (predicted - truth).abs()).mean()
     across = (weight[..., 1:] * (predicted - truth).diff(dim=-1).abs()).mean()
