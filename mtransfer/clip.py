@@ -148,7 +148,7 @@ def _open(path: Path) -> decord.VideoReader:
         reader = decord.VideoReader(str(path))
         frame_count = len(reader)
     except (RuntimeError, decord.DECORDError) as error:
-        raise InputError(f"cannot decode {path}; re-encode it, for instance as H.264 mp4") from error
+        raise InputError(f"cannot decode {path}; re-encode the clip as H.264 mp4") from error
     if not frame_count:
         raise InputError(f"clip {path} holds no frames; give another")
     return reader
@@ -179,7 +179,7 @@ def _read_rgb(reader: decord.VideoReader, index: int, path: Path) -> NDArray[np.
     try:
         frame = reader[index].asnumpy()
     except (RuntimeError, decord.DECORDError) as error:
-        raise InputError(f"clip {path} is broken at frame {index}; re-encode it or choose earlier frames") from error
+        raise InputError(f"cannot decode frame {index} of {path}; re-encode the clip as H.264 mp4") from error
     height, width = frame.shape[:2]
     # decord takes the padding of a narrow frame's rows for a further channel.
     return frame.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
