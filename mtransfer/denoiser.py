@@ -1,0 +1,56 @@
+"""One face for every denoiser: eps(z, t), whatever the net predicts and whatever else it takes."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Text embeddings [1,L,D] for and against, and the classifier-free guidance scale."""
+
+    positive: Tensor
+    negative: Tensor
+    scale: float
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """Calling it with z_t [B,C,h,w] and t gives the noise estimate [B,C,h,w].
+
+    `surround` holds the extra channels of a net that inpaints, in Stable Diffusion's order: the mask [B,1,h,w] (1 = to
+    be painted), then the latents of the image around it.
+    """
+
+    unet: nn.Module
+    alphas_cumprod: Tensor
+    prediction_type: str  # epsilon, v_prediction or sample
+    prompt: Prompt | None = None
+    surround: Tensor | None = None
+
+    def __call__(self, z: Float[Tensor, "B C h w"], t: int) -> Float[Tensor, "B C h w"]:
+        if self.prompt is None or self.prompt.scale == 1:
+            return self._noise(z, t, None if self.prompt is None else self.prompt.positive)
+        both = torch.cat([self.prompt.negative, self.prompt.positive]).repeat_interleave(len(z), dim=0)
+        against, towards = self._noise(torch.cat([z, z]), t, both).chunk(2)
+        return against + self.prompt.scale * (towards - against)
+
+    def _noise(self, z: Tensor, t: int, embeddings: Tensor | None) -> Tensor:
+        full = z
+        if self.surround is not None:
+            full = torch.cat([z, self.surround.repeat(len(z) // len(self.surround), 1, 1, 1)], dim=1)
+        if embeddings is None:
+            output = self.unet(full, t).sample
+        else:
+            embeddings = embeddings.expand(len(z), -1, -1) if len(embeddings) == 1 else embeddings
+            output = self.unet(full, t, encoder_hidden_states=embeddings).sample
+        return self._as_noise(output, z, float(self.alphas_cumprod[t]))
+
+    def _as_noise(self, output: Tensor, z: Tensor, a_t: float) -> Tensor:
+        if self.prediction_type == "epsilon":
+            return output
+        if self.prediction_type == "v_prediction":
+            return a_t**0.5 * output + (1 - a_t) ** 0.5 * z
+        return (z - a_t**0.5 * output) / (1 - a_t) ** 0.5

@@ -1,0 +1,60 @@
+"""The draft: the subject warped along its flow over the photo with the subject taken out. The sampler's warm start."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from mtransfer.fill import fill_smooth
+from mtransfer.warp import forward_warp, vacated_mask
+
+HALO_SHARE = 0.012  # of the long side: how far a subject's blurred edge and contact shadow reach beyond its mask
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Image [1,3,H,W] in [0,1] and masks [1,1,H,W] in [0,1].
+
+    `target` is where the subject now is, `vacated` where it was and is no longer (its halo included), `seam` the band
+    along the moved silhouette, `edit` all that may change.
+    """
+
+    image: Tensor
+    target: Tensor
+    vacated: Tensor
+    seam: Tensor
+    edit: Tensor
+
+
+def make_draft(
+    photo: Float[Tensor, "1 3 H W"], flow: Float[Tensor, "1 2 H W"], mask: Float[Tensor, "1 1 H W"]
+) -> Draft:
+    """Move the masked subject of `photo` along `flow` and fill its old place from the background around it."""
+    halo = max(2, round(HALO_SHARE * max(photo.shape[-2:])))
+    hole = grow((mask > 0.05).to(photo), halo)
+    warped, target = forward_warp(photo, flow, mask)
+    image = target * warped + (1 - target) * take_out(photo, hole)
+    vacated = vacated_mask(hole, target)
+    seam = grow(target, halo) * grow(1 - target, halo)
+    edit = torch.maximum(grow(target, halo), hole)
+    return Draft(image, target, vacated, seam, edit)
+
+
+def take_out(photo: Float[Tensor, "B 3 H W"], hole: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 3 H W"]:
+    """The photo with `hole` (1 = unknown) filled smoothly from what is around it."""
+    return fill_smooth(photo, 1 - hole) if bool((hole < 1).any()) else photo
+
+
+def grow(mask: Float[Tensor, "B 1 H W"], width_px: int) -> Float[Tensor, "B 1 H W"]:
+    """A mask widened by `width_px` pixels."""
+    return F.max_pool2d(mask, 2 * width_px + 1, stride=1, padding=width_px)
+
+
+def feather(mask: Float[Tensor, "B 1 H W"], width_px: int) -> Float[Tensor, "B 1 H W"]:
+    """A binary mask with a soft edge of about `width_px` pixels that stays inside it."""
+    inside = -grow(-mask, width_px)
+    kernel = 2 * width_px + 1
+    padded = F.pad(inside, (width_px,) * 4, mode="replicate")
+    return F.avg_pool2d(padded, kernel, stride=1).clamp(0, 1)

@@ -1,0 +1,53 @@
+"""Optical flow between two images, forward and backward, with a confidence for every pixel."""
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mtransfer.errors import InputError
+from mtransfer.field import FlowField
+from mtransfer.guidance import FlowModel
+from mtransfer.warp import backward_warp
+
+
+class DisFlow:
+    """OpenCV's dense inverse search flow (Kroeger et al., ECCV 2016): no network, no gradients; an independent judge."""
+
+    def encode(self, source: Float[Tensor, "B 3 H W"]) -> None:
+        self._sources = [_grey(image) for image in source]
+
+    def flow(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 2 H W"]:
+        if image.requires_grad:
+            raise InputError("flow model dis has no gradient and cannot guide; use auto, embedded or a RAFT")
+        estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        pairs = zip(self._sources, image, strict=True)
+        flows = [estimator.calc(source, _grey(second), None) for source, second in pairs]  # type: ignore[call-overload]
+        return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).to(image)
+
+
+def estimate(model: FlowModel, source: Float[Tensor, "B 3 H W"], image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 2 H W"]:
+    """Forward flow in pixels from `source` to `image`, both in [0,1], without gradients."""
+    model.encode(source)
+    with torch.no_grad():
+        return model.flow(image)
+
+
+def estimate_field(model: FlowModel, source: Float[Tensor, "1 3 H W"], image: Float[Tensor, "1 3 H W"]) -> FlowField:
+    """Forward flow with confidence 1 where the backward flow agrees with it and 0 where it does not."""
+    forward, backward = estimate(model, source, image), estimate(model, image, source)
+    return FlowField(forward, consistency(forward, backward))
+
+
+def consistency(forward: Float[Tensor, "B 2 H W"], backward: Float[Tensor, "B 2 H W"]) -> Float[Tensor, "B 1 H W"]:
+    """1 where |Ff + Fb(x + Ff)|^2 < 0.01 (|Ff|^2 + |Fb|^2) + 0.5, else 0 (Sundaram et al., ECCV 2010)."""
+    returned = backward_warp(backward, forward, padding_mode="border")
+    gap = (forward + returned).square().sum(dim=1, keepdim=True)
+    size = forward.square().sum(dim=1, keepdim=True) + returned.square().sum(dim=1, keepdim=True)
+    return (gap < 0.01 * size + 0.5).to(forward)
+
+
+def _grey(image: Tensor) -> np.ndarray:
+    pixels = (255 * image.detach().clamp(0, 1)).round().byte().permute(1, 2, 0).cpu().numpy()
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))

@@ -1,0 +1,196 @@
+"""The subject of a picture: found by itself, or from a point, a box or a mask, and cut out with GrabCut."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtransfer.errors import InputError
+from mtransfer.photo import read_photo
+
+WORK_SIDE_PX = 384  # GrabCut's cost grows with the area; edges are refined by resampling
+ITERATIONS = 5
+SMALLEST_SHARE, LARGEST_SHARE = 0.004, 0.7
+BORDER_SHARE = 0.06  # the frame whose colours count as background
+PALETTE = 8
+CLEAR_CONTRAST = 14.0  # Lab units by which a subject must differ from the frame's colours
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A picture float32[3,H,W] in [0,1] with the mask float32[1,H,W] in [0,1] of what moves and its box in pixels."""
+
+    image: Tensor
+    mask: Tensor
+    box_xyxy: tuple[float, float, float, float]
+
+
+def segment(image: Float[Tensor, "3 H W"], spec: str, alpha: Float[Tensor, "1 H W"] | None = None) -> Subject:
+    """The subject `spec` names: `auto`, `all`, a point `x,y`, a box `x0,y0,x1,y1` (pixels) or a mask file.
+
+    An alpha channel is the subject of `auto`. Raises InputError when nothing, or no single thing, is found.
+    """
+    if spec == "all":
+        return subject_from_mask(image, torch.ones_like(image[:1]))
+    if spec == "auto":
+        mask = alpha if alpha is not None else _cut_out(image, *_automatic_seed(_small(image)))
+    elif numbers := _numbers(spec):
+        seed = _point_seed if len(numbers) == 2 else _box_seed
+        mask = _cut_out(image, *seed(_small(image), _scaled(numbers, image, spec)))
+    else:
+        mask = _mask_file(Path(spec), image)
+    share = float(mask.mean())
+    if not SMALLEST_SHARE <= share <= (1 if numbers_or_file(spec) else LARGEST_SHARE):
+        raise InputError(f"--subject {spec}: no clear subject found; point at it with --subject x,y or a box")
+    return subject_from_mask(image, mask)
+
+
+def numbers_or_file(spec: str) -> bool:
+    """Whether the user has shown the subject, rather than left it to be found."""
+    return spec != "auto"
+
+
+def subject_from_mask(image: Float[Tensor, "3 H W"], mask: Float[Tensor, "1 H W"]) -> Subject:
+    """A Subject with the box of the mask. Raises InputError when the mask is empty."""
+    rows, columns = (mask[0] > 0.5).nonzero(as_tuple=True)
+    if len(rows) == 0:
+        raise InputError("the subject's mask is empty; point at the subject with --subject x,y")
+    box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    return Subject(image, mask, tuple(float(v) for v in box))  # type: ignore[arg-type]
+
+
+def _numbers(spec: str) -> list[float]:
+    try:
+        numbers = [float(part) for part in spec.split(",")]
+    except ValueError:
+        return []
+    if len(numbers) not in (2, 4):
+        raise InputError(f"--subject {spec}: a point is x,y and a box x0,y0,x1,y1")
+    return numbers
+
+
+def _scaled(numbers: list[float], image: Tensor, spec: str) -> list[float]:
+    height, width = image.shape[-2:]
+    inside = all(0 <= n <= (width, height)[i % 2] for i, n in enumerate(numbers))
+    if not inside or (len(numbers) == 4 and not (numbers[0] < numbers[2] and numbers[1] < numbers[3])):
+        raise InputError(f"--subject {spec}: outside the picture of {width} x {height} pixels, or an empty box")
+    scale = _scale(image)
+    return [n * scale for n in numbers]
+
+
+def _scale(image: Tensor) -> float:
+    return min(1.0, WORK_SIDE_PX / max(image.shape[-2:]))
+
+
+def _small(image: Tensor) -> NDArray[np.uint8]:
+    """The picture at working size, uint8[h,w,3] RGB."""
+    size = [max(8, round(side * _scale(image))) for side in image.shape[-2:]]
+    small = F.interpolate(image[None], size, mode="area")[0]
+    return np.ascontiguousarray((255 * small.clamp(0, 1)).round().byte().permute(1, 2, 0).cpu().numpy())
+
+
+def _cut_out(image: Tensor, seed: NDArray[np.uint8], keep: NDArray[np.bool_]) -> Tensor:
+    """GrabCut from a seed, the parts that touch `keep` kept, at the picture's own size with a soft edge."""
+    small = _small(image)
+    cv2.setRNGSeed(0)  # GrabCut's mixtures start from a random clustering
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    try:
+        cv2.grabCut(small, seed, None, *models, ITERATIONS, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+    except cv2.error as error:
+        raise InputError("no clear subject found; point at it with --subject x,y or a box") from error
+    found = _clean((seed == cv2.GC_FGD) | (seed == cv2.GC_PR_FGD), keep)
+    mask = torch.from_numpy(found.astype(np.float32))[None, None]
+    smooth = F.interpolate(mask, image.shape[-2:], mode="bicubic", align_corners=False)[0]
+    return (2 * smooth - 0.5).clamp(0, 1).to(image)
+
+
+def _clean(found: NDArray[np.bool_], keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Only the parts that touch `keep`, specks removed and pinholes closed."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
+    opened = cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_OPEN, kernel)
+    count, labels = cv2.connectedComponents(opened)
+    wanted = [label for label in range(1, count) if (keep & (labels == label)).any()]
+    solid = np.isin(labels, wanted).astype(np.uint8)
+    _, holes = cv2.connectedComponents(1 - solid)
+    border = np.unique(np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]]))
+    areas = np.bincount(holes.ravel())
+    small = [label for label in range(1, len(areas)) if label not in border and areas[label] < 0.02 * solid.sum()]
+    return (solid > 0) | np.isin(holes, small)
+
+
+def _automatic_seed(small: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """What differs in colour from the picture's frame and lies towards the middle: the largest such part."""
+    contrast = _contrast(small)
+    level, _ = cv2.threshold(contrast, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    likely = contrast > max(level, CLEAR_CONTRAST)
+    count, labels, stats, centres = cv2.connectedComponentsWithStats(likely.astype(np.uint8))
+    if count < 2:
+        raise InputError("--subject auto: no clear subject found; point at it with --subject x,y or a box")
+    height, width = likely.shape
+    offset = np.hypot(*((centres - [width / 2, height / 2]) / [width / 2, height / 2]).T)
+    score = stats[:, cv2.CC_STAT_AREA] * np.exp(-2 * offset**2)
+    score[0] = 0
+    best = labels == int(score.argmax())
+    seed = np.full(small.shape[:2], cv2.GC_BGD, np.uint8)
+    reach = max(3, round(0.04 * max(small.shape)))
+    seed[cv2.dilate(best.astype(np.uint8), np.ones((2 * reach + 1,) * 2)) > 0] = cv2.GC_PR_BGD
+    seed[best] = cv2.GC_PR_FGD
+    return seed, best
+
+
+def _contrast(small: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Distance in Lab to the nearest of the frame's main colours, weighed down towards the frame."""
+    lab = cv2.cvtColor(cv2.GaussianBlur(small, (0, 0), 1.5), cv2.COLOR_RGB2Lab).astype(np.float32)
+    height, width = small.shape[:2]
+    depth = max(2, round(BORDER_SHARE * min(height, width)))
+    frame = np.ones((height, width), bool)
+    frame[depth:-depth, depth:-depth] = False
+    cv2.setRNGSeed(0)
+    criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 20, 1.0)
+    _, _, palette = cv2.kmeans(lab[frame], PALETTE, None, criteria, 2, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]
+    distance = np.linalg.norm(lab[:, :, None] - palette[None, None], axis=-1).min(-1)
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    return np.clip(distance * np.exp(-0.7 * (x**2 + y**2)), 0, 255).astype(np.uint8)
+
+
+def _point_seed(small: NDArray[np.uint8], point: list[float]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Around the point what is alike in colour is likely subject; the picture's frame is background."""
+    height, width = small.shape[:2]
+    x, y = min(int(point[0]), width - 1), min(int(point[1]), height - 1)
+    lab = cv2.cvtColor(cv2.GaussianBlur(small, (0, 0), 1.0), cv2.COLOR_RGB2Lab).astype(np.float32)
+    near = np.zeros((height, width), np.uint8)
+    cv2.circle(near, (x, y), max(2, round(0.03 * max(height, width))), 1, -1)
+    colour = lab[near > 0]
+    distance = np.linalg.norm(lab[:, :, None] - colour[:: max(1, len(colour) // 24)][None, None], axis=-1).min(-1)
+    grid_y, grid_x = np.mgrid[:height, :width]
+    far = np.hypot(grid_x - x, grid_y - y) / (0.3 * max(height, width))
+    seed = np.full((height, width), cv2.GC_PR_BGD, np.uint8)
+    seed[distance + 25 * far < 30] = cv2.GC_PR_FGD
+    seed[far > 1.5] = cv2.GC_BGD
+    depth = max(1, round(0.01 * max(height, width)))
+    seed[:depth] = seed[-depth:] = seed[:, :depth] = seed[:, -depth:] = cv2.GC_BGD
+    seed[near > 0] = cv2.GC_FGD
+    return seed, near > 0
+
+
+def _box_seed(small: NDArray[np.uint8], box: list[float]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    x0, y0, x1, y1 = (round(n) for n in box)
+    seed = np.full(small.shape[:2], cv2.GC_BGD, np.uint8)
+    seed[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)] = cv2.GC_PR_FGD
+    return seed, seed == cv2.GC_PR_FGD
+
+
+def _mask_file(path: Path, image: Tensor) -> Tensor:
+    """A mask picture of the image's size: its alpha where it has one, else its brightness."""
+    photo = read_photo(path)
+    mask = photo.alpha if photo.alpha is not None else photo.image.mean(dim=0, keepdim=True)
+    if mask.shape[-2:] != image.shape[-2:]:
+        found, wanted = ("{1} x {0}".format(*side.shape[-2:]) for side in (mask, image))
+        raise InputError(f"{path}: mask of {found} pixels for a picture of {wanted}; make them the same size")
+    return mask.to(image)
