@@ -77,7 +77,8 @@ class MotionGuidedPipeline(DiffusionPipeline):  # type: ignore[misc]
 
         image: [1,3,H,W] in [0,1] or PIL, sides multiples of 64; flow: [1,2,H,W] forward flow in pixels; mask:
         [1,1,H,W] in [0,1], by default where the flow is not zero. `callback_on_step_end(pipe, step, t, values)` gets
-        `latents`, `x0` and `energy` after each evaluation. Raises InputError for sizes that do not fit.
+        `latents`, `x0`, `energy` and the `count` of steps after
+        each evaluation. Raises InputError for sizes that do not fit.
         """
         photo = _as_tensor(image).to(self._execution_device, torch.float32)
         flow = flow.to(photo)
@@ -95,7 +96,9 @@ class MotionGuidedPipeline(DiffusionPipeline):  # type: ignore[misc]
                 energy, evaluations = step.energy or energy, evaluations + (step.energy is not None)
                 if step.recursion + 1 == settings.recursions:
                     bar.update()
-                _report(self, callback_on_step_end, step, job.timesteps.t[step.index])
+                if callback_on_step_end is not None:
+                    values = {"latents": step.z, "x0": step.x0, "energy": step.energy, "count": len(job.timesteps.t)}
+                    callback_on_step_end(self, step.index, job.timesteps.t[step.index], values)
         assert step is not None
         result = job.composite(self.decode_latents(step.z))
         return MotionGuidedOutput(_as_type(result, output_type), draft, energy, evaluations)
@@ -233,11 +236,6 @@ def _to_cells(mask: Tensor, latents: Tensor, *, solid: bool = False) -> Tensor:
     """A pixel mask at the latents' size: 1 where any pixel of the cell is 1, or where all are if `solid`."""
     block = mask.shape[-1] // latents.shape[-1]
     return -F.max_pool2d(-mask, block) if solid else F.max_pool2d(mask, block)
-
-
-def _report(pipe: MotionGuidedPipeline, callback: Callback | None, step: Step, t: int) -> None:
-    if callback is not None:
-        callback(pipe, step.index, t, {"latents": step.z, "x0": step.x0, "energy": step.energy})
 
 
 def _as_tensor(image: Tensor | Image.Image) -> Tensor:

@@ -1,0 +1,27 @@
+"""mtransfer: move the subject of a photo the way the subject of a clip moves."""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "transfer": "mtransfer.transfer",
+    "edit": "mtransfer.transfer",
+    "TransferOutput": "mtransfer.transfer",
+    "TransferRecipe": "mtransfer.recipe",
+    "EditRecipe": "mtransfer.recipe",
+    "FlowField": "mtransfer.field",
+    "Subject": "mtransfer.subject",
+    "MotionGuidedPipeline": "mtransfer.sampler",
+    "MTransferError": "mtransfer.errors",
+    "InputError": "mtransfer.errors",
+    "ModelError": "mtransfer.errors",
+}
+__all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

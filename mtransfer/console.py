@@ -1,0 +1,69 @@
+"""The terminal: progress on stderr, results on stdout, and what an error becomes."""
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mtransfer.errors import MTransferError
+
+Report = Callable[[str, int, int, float | None], None]  # stage, done, total, energy
+
+
+def run(job: Callable[[], None]) -> None:
+    """Run a command's body; an error becomes one line on stderr and an exit code (1 failed, 2 usage, 130 interrupted)."""
+    try:
+        job()
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing was written", 130)
+    except MTransferError as error:
+        _fail(str(error), error.exit_code)
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        _fail(f"{type(error).__name__}: {lines[0]} (MTRANSFER_DEBUG=1 shows more)", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    if os.environ.get("MTRANSFER_DEBUG") == "1":
+        raise
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(code) from None
+
+
+@contextlib.contextmanager
+def progress(*, quiet: bool) -> Iterator[Report]:
+    """A bar on stderr that shows stage, step, energy and time left; nothing when quiet."""
+    if quiet:
+        yield lambda stage, done, total, energy: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description:<22}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[energy]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("", total=1, energy="")
+
+        def report(stage: str, done: int, total: int, energy: float | None) -> None:
+            shown = "" if energy is None else f"energy {energy:.2f}"
+            if bars.tasks[0].description != stage:
+                bars.reset(task, total=total, description=stage, energy=shown)
+            bars.update(task, completed=done, total=total, energy=shown)
+
+        yield report
+
+
+def show(lines: dict[str, Any], *, as_json: bool) -> None:
+    """Results on stdout: strict JSON, or a line each."""
+    if as_json:
+        print(json.dumps(lines, allow_nan=False, default=str))
+        return
+    for name, value in lines.items():
+        print(f"{name}: {value}")

@@ -1,0 +1,59 @@
+"""The preview sheet: what was seen in the clip, what was made of it, and the result, side by side with labels."""
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torchvision.utils import draw_segmentation_masks
+
+from mtransfer.field import to_image
+
+PANEL_PX, LABEL_PX, COLUMNS = 320, 26, 4
+MASK_COLOUR = (30, 160, 255)
+ARROWS_ACROSS = 14
+
+
+def with_mask(image: Float[Tensor, "3 H W"], mask: Float[Tensor, "1 H W"]) -> Float[Tensor, "3 H W"]:
+    """An image with its subject tinted."""
+    pixels = (255 * image).round().byte()
+    tinted = draw_segmentation_masks(pixels, mask > 0.5, alpha=0.45, colors=[MASK_COLOUR])
+    return tinted.to(image) / 255
+
+
+def with_flow(image: Float[Tensor, "3 H W"], flow: Float[Tensor, "2 H W"]) -> Float[Tensor, "3 H W"]:
+    """An image with the flow over it: colour where it moves, and arrows of true length."""
+    moving = flow.ne(0).any(dim=0, keepdim=True).to(image)
+    tinted = image * (1 - 0.55 * moving) + 0.55 * moving * to_image(flow)
+    canvas = np.ascontiguousarray((255 * tinted.clamp(0, 1)).byte().permute(1, 2, 0).cpu().numpy())
+    step = max(8, max(image.shape[-2:]) // ARROWS_ACROSS)
+    width = max(1, max(image.shape[-2:]) // 320)
+    for y in range(step // 2, image.shape[-2], step):
+        for x in range(step // 2, image.shape[-1], step):
+            dx, dy = (float(v) for v in flow[:, y, x])
+            if dx or dy:
+                cv2.arrowedLine(canvas, (x, y), (round(x + dx), round(y + dy)), (20, 20, 20), width, cv2.LINE_AA, 0, 0.25)
+    return torch.from_numpy(canvas).permute(2, 0, 1).to(image) / 255
+
+
+def sheet(panels: list[tuple[str, Float[Tensor, "3 H W"]]]) -> Float[Tensor, "3 h w"]:
+    """Labelled panels in rows of four, each scaled to the same long side."""
+    tiles = [_tile(label, image) for label, image in panels]
+    blank = np.full_like(tiles[0], 255)
+    tiles += [blank] * (-len(tiles) % COLUMNS if len(tiles) > COLUMNS else 0)
+    height = max(tile.shape[0] for tile in tiles)
+    columns = min(COLUMNS, len(tiles))
+    rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
+    return torch.from_numpy(np.vstack(rows)[: height * len(rows)]).permute(2, 0, 1).float() / 255
+
+
+def _tile(label: str, image: Tensor) -> np.ndarray:
+    scale = PANEL_PX / max(image.shape[-2:])
+    pixels = (255 * image.detach().clamp(0, 1)).round().byte().permute(1, 2, 0).cpu().numpy()
+    size = tuple(max(1, round(side * scale)) for side in pixels.shape[1::-1])
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    tile = np.full((PANEL_PX + LABEL_PX + 8, PANEL_PX + 8, 3), 255, np.uint8)
+    left, top = 4 + (PANEL_PX - size[0]) // 2, LABEL_PX + (PANEL_PX - size[1]) // 2
+    tile[top : top + size[1], left : left + size[0]] = small
+    cv2.putText(tile, label, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (20, 20, 20), 1, cv2.LINE_AA)
+    return tile

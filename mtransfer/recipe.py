@@ -1,0 +1,114 @@
+"""Recipes: everything a job needs to know, as frozen models. Command-line options are generated from their fields."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mtransfer.errors import InputError
+from mtransfer.settings import SamplerSettings
+
+PACKAGE = Path(__file__).parent
+DESCRIPTION_OF_SUBJECT = "auto | x,y | x0,y0,x1,y1 | mask file | all"
+
+
+class Recipe(BaseModel):
+    """What every job has. Sizes and points are pixels of the photo."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    photo: Path = Field(description="the still image", json_schema_extra={"argument": True})
+    subject: str = Field("auto", description=f"what of the photo moves: {DESCRIPTION_OF_SUBJECT}")
+    preset: str = Field("fast", description="sampler settings: paper | best | fast | draft | sdedit | repaint")
+    model: str = Field("auto", description="embedded | auto | a folder or hub id of Stable Diffusion's layout")
+    prompt: str = Field("", description="what the photo shows, for models that take text")
+    negative_prompt: str = Field("", description="what it must not show")
+    strength: float = Field(1.0, description="factor on the motion")
+    flow_model: Literal["auto", "embedded", "raft_large", "raft_small"] = Field(
+        "auto", description="flow net that guides: auto | embedded | raft_large | raft_small"
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of the sampler's noise")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto | cpu | cuda | mps")
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        "auto", description="auto | float32 | float16 | bfloat16"
+    )
+    sampler: SamplerSettings = Field(description="filled from the preset; override with --set sampler.steps=20")
+
+    @classmethod
+    def build(cls, given: dict[str, Any], overrides: list[str]) -> Self:
+        """A recipe from named values and `a.b=c` overrides, over the preset, over the defaults.
+
+        Raises InputError, in one line, for what does not fit.
+        """
+        values: dict[str, Any] = {}
+        for override in overrides:
+            _set(values, override)
+        sampler = values.pop("sampler", {})
+        values |= given
+        preset = values.get("preset", cls.model_fields["preset"].default)
+        try:
+            return cls(**values, sampler={**load_preset(str(preset)), **sampler})
+        except ValidationError as error:
+            raise InputError(_one_line(error)) from None
+
+
+class TransferRecipe(Recipe):
+    """Move the photo's subject the way the clip's moves."""
+
+    clip: Path = Field(description="the video", json_schema_extra={"argument": True})
+    pair: str = Field("", description="clip positions A:B, frames or seconds (12:40, 0.5s:1.5s); default: found")
+    clip_subject: str = Field("auto", description=f"what of the clip moves: {DESCRIPTION_OF_SUBJECT}")
+    camera: Literal["remove", "keep"] = Field("remove", description="the clip's camera motion: remove | keep")
+    align: Literal["similarity", "none"] = Field(
+        "similarity", description="subject onto subject, or frame onto frame: similarity | none"
+    )
+
+
+class EditRecipe(Recipe):
+    """Move the photo's subject along a flow file or elementary motions about its centroid."""
+
+    flow: Path | None = Field(None, description="flow file: .npz .npy .flo .png .pth")
+    translate: str = Field("", description="dx,dy in pixels")
+    rotate: float = Field(0.0, description="degrees, counter-clockwise on screen")
+    scale: float = Field(1.0, gt=0, description="factor")
+    stretch: str = Field("", description="sx,sy factors")
+    pin: tuple[str, ...] = Field((), description="x,y:dx,dy smooth deformation; repeat for more")
+
+
+def load_preset(name: str) -> dict[str, Any]:
+    """The [sampler] table of pipelines/presets/<name>.toml. Raises InputError for a name that is not there."""
+    folder = pipelines_folder() / "presets"
+    path = folder / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(preset.stem for preset in folder.glob("*.toml")))
+        raise InputError(f"--preset {name}: unknown; use one of {known}")
+    table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))["sampler"]
+    return table
+
+
+def pipelines_folder() -> Path:
+    """The folder of recipes: inside the installed package, or beside it in an editable install."""
+    inside = PACKAGE / "pipelines"
+    return inside if inside.is_dir() else PACKAGE.parent / "pipelines"
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    """Put `a.b=c` into nested values; c is read as TOML, or is a plain string."""
+    path, equals, text = override.partition("=")
+    *parents, name = path.strip().split(".")
+    if not equals or not name:
+        raise InputError(f"--set {override}: write it as name=value, such as sampler.steps=20")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+    try:
+        values[name] = tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        values[name] = text.strip()
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    flag = name if "." in name else f"--{name.replace('_', '-')}"
+    return f"{flag} {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}".replace("\n", " ")
