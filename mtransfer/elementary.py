@@ -42,9 +42,13 @@ def _elementary(recipe: EditRecipe, subject: Subject) -> FlowField:
         size,
         (float(centre[0]), float(centre[1])),
         scale=1 + recipe.strength * (recipe.scale - 1),
-        stretch_xy=_strengthened(parse_xy(recipe.stretch, "--stretch") if recipe.stretch else (1.0, 1.0), recipe.strength),
+        stretch_xy=_strengthened(
+            parse_xy(recipe.stretch, "--stretch") if recipe.stretch else (1.0, 1.0), recipe.strength
+        ),
         rotate_deg=recipe.strength * recipe.rotate,
-        translate_px=_times(parse_xy(recipe.translate, "--translate") if recipe.translate else (0.0, 0.0), recipe.strength),
+        translate_px=_times(
+            parse_xy(recipe.translate, "--translate") if recipe.translate else (0.0, 0.0), recipe.strength
+        ),
     )
     return _with_pins(field, recipe) if recipe.pin else field
 

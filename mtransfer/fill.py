@@ -1,6 +1,5 @@
 """Smooth filling of holes: each value taken from what is known around it, near before far."""
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -14,7 +13,7 @@ def fill_smooth(values: Float[Tensor, "B C H W"], weight: Float[Tensor, "B 1 H W
     Weights in [0,1]; somewhere in each image the weight must be above 0. Push-pull over a pyramid (Gortler et al., The
     Lumigraph, SIGGRAPH 1996), each level relaxed towards a membrane.
     """
-    if bool((weight >= 1).all()) or min(values.shape[-2:]) == 1 and max(values.shape[-2:]) == 1:
+    if bool((weight >= 1).all()) or (min(values.shape[-2:]) == 1 and max(values.shape[-2:]) == 1):
         return values
     total = _half(weight)
     coarse = _half(values * weight) / total.clamp_min(1e-8)

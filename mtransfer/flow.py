@@ -27,7 +27,9 @@ class DisFlow:
         return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).to(image)
 
 
-def estimate(model: FlowModel, source: Float[Tensor, "B 3 H W"], image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 2 H W"]:
+def estimate(
+    model: FlowModel, source: Float[Tensor, "B 3 H W"], image: Float[Tensor, "B 3 H W"]
+) -> Float[Tensor, "B 2 H W"]:
     """Forward flow in pixels from `source` to `image`, both in [0,1], without gradients."""
     model.encode(source)
     with torch.no_grad():

@@ -53,7 +53,11 @@ def resolve_model(model: str) -> str:
     """`auto` is Stable Diffusion 1.4 when a GPU and its weights on disk are there, else the embedded model."""
     if model != "auto":
         return model
-    return "CompVis/stable-diffusion-v1-4" if torch.cuda.is_available() and _on_disk("CompVis/stable-diffusion-v1-4") else "embedded"
+    return (
+        "CompVis/stable-diffusion-v1-4"
+        if torch.cuda.is_available() and _on_disk("CompVis/stable-diffusion-v1-4")
+        else "embedded"
+    )
 
 
 def _on_disk(hub_id: str) -> bool:
@@ -83,7 +87,9 @@ def _pretrained(model: str, dtype: torch.dtype) -> MotionGuidedPipeline:
         )
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"--model {model}: cannot be loaded ({reason[:200]}); check the folder, or download it") from error
+        raise ModelError(
+            f"--model {model}: cannot be loaded ({reason[:200]}); check the folder, or download it"
+        ) from error
     return pipe  # type: ignore[no-any-return]
 
 
@@ -95,7 +101,9 @@ def load_flow_model(name: str, updates: int, levels: int, device: torch.device) 
     if name == "auto":
         name = "raft_large" if _hub_raft("raft_large").exists() else "embedded"
     if name == "embedded":
-        return FlowNet(build_raft("raft_small", _existing(WEIGHTS / "flow" / "raft_small.safetensors")), updates, levels).to(device)
+        return FlowNet(
+            build_raft("raft_small", _existing(WEIGHTS / "flow" / "raft_small.safetensors")), updates, levels
+        ).to(device)
     if name not in BUILDERS:
         raise InputError(f"--flow-model {name}: use auto, embedded, raft_large, raft_small or dis")
     return FlowNet(build_raft(name, _existing(_hub_raft(name))), updates).to(device)

@@ -10,7 +10,7 @@ from torchvision.utils import draw_segmentation_masks
 from mtransfer.field import to_image
 
 PANEL_PX, LABEL_PX, COLUMNS = 320, 26, 4
-MASK_COLOUR = (30, 160, 255)
+MASK_COLOUR = (255, 0, 255)
 ARROWS_ACROSS = 14
 
 
@@ -32,7 +32,9 @@ def with_flow(image: Float[Tensor, "3 H W"], flow: Float[Tensor, "2 H W"]) -> Fl
         for x in range(step // 2, image.shape[-1], step):
             dx, dy = (float(v) for v in flow[:, y, x])
             if dx or dy:
-                cv2.arrowedLine(canvas, (x, y), (round(x + dx), round(y + dy)), (20, 20, 20), width, cv2.LINE_AA, 0, 0.25)
+                cv2.arrowedLine(
+                    canvas, (x, y), (round(x + dx), round(y + dy)), (20, 20, 20), width, cv2.LINE_AA, 0, 0.25
+                )
     return torch.from_numpy(canvas).permute(2, 0, 1).to(image) / 255
 
 

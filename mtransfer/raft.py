@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models.optical_flow import RAFT, raft_large, raft_small
 from torchvision.models.optical_flow._utils import make_coords_grid, upsample_flow
 
@@ -43,9 +43,13 @@ def build_raft(name: str, weights: Path | None) -> RAFT:
                 if weights.suffix == ".safetensors"
                 else torch.load(weights, map_location="cpu", weights_only=True)
             )
-            net.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in state.items()})
+            net.load_state_dict(
+                {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+            )
         except Exception as error:
-            raise ModelError(f"{weights}: not the weights of {name} ({type(error).__name__}); fetch the file again") from error
+            raise ModelError(
+                f"{weights}: not the weights of {name} ({type(error).__name__}); fetch the file again"
+            ) from error
     return net.eval().requires_grad_(False)
 
 

@@ -17,7 +17,7 @@ from mtransfer.denoiser import Denoiser, Prompt
 from mtransfer.draft import Draft, feather, make_draft
 from mtransfer.errors import InputError, ModelError
 from mtransfer.guidance import Energy, FlowModel, MotionGuidance
-from mtransfer.loop import Anchor, Guide, NoiseEstimate, Step, Timesteps, ddim_timesteps, invert, sample_steps
+from mtransfer.loop import Anchor, Guide, NoiseEstimate, Timesteps, ddim_timesteps, invert, sample_steps
 from mtransfer.settings import SamplerSettings
 
 Callback = Callable[["MotionGuidedPipeline", int, int, dict[str, Any]], dict[str, Any] | None]
@@ -52,9 +52,7 @@ class MotionGuidedPipeline(DiffusionPipeline):  # type: ignore[misc]
         super().__init__()
         # A DDIM scheduler built from another's config inherits clip_sample=True, which ruins latents.
         scheduler = DDIMScheduler.from_config(scheduler.config, clip_sample=False)
-        self.register_modules(
-            vae=vae, unet=unet, scheduler=scheduler, tokenizer=tokenizer, text_encoder=text_encoder
-        )
+        self.register_modules(vae=vae, unet=unet, scheduler=scheduler, tokenizer=tokenizer, text_encoder=text_encoder)
 
     @property
     def takes_prompt(self) -> bool:
@@ -146,9 +144,7 @@ class _Job:
     ) -> None:
         self.pipe, self.photo, self.flow, self.draft, self.settings = pipe, photo, flow, draft, settings
         self.generator = generator
-        self.timesteps: Timesteps = ddim_timesteps(
-            pipe.scheduler.alphas_cumprod, settings.steps, settings.start_t
-        )
+        self.timesteps: Timesteps = ddim_timesteps(pipe.scheduler.alphas_cumprod, settings.steps, settings.start_t)
         with torch.no_grad():
             self.source = pipe.encode_image(photo)
             self.warped = pipe.encode_image(draft.image)
@@ -210,7 +206,9 @@ class _Job:
         count = len(self.timesteps.t)
         outside = 1 - _to_cells(self._changeable(), self.source)
         if self.settings.start == "inverted":
-            plain = Denoiser(eps.unet, eps.alphas_cumprod, eps.prediction_type, _without_guidance(eps.prompt), eps.surround)  # type: ignore[attr-defined]
+            plain = Denoiser(
+                eps.unet, eps.alphas_cumprod, eps.prediction_type, _without_guidance(eps.prompt), eps.surround
+            )  # type: ignore[attr-defined]
             inverted = list(invert(plain, self.source, self.timesteps))[::-1]
             return inverted[0], [Anchor(outside, count, self.source, trajectory=inverted)]
         noise, a_t = self.draw(), self.timesteps.alpha_bar[0]

@@ -19,7 +19,10 @@ ITERATIONS = 5
 SMALLEST_SHARE, LARGEST_SHARE = 0.004, 0.7
 BORDER_SHARE = 0.06  # the frame whose colours count as background
 PALETTE = 8
-CLEAR_CONTRAST = 14.0  # Lab units by which a subject must differ from the frame's colours
+SENSITIVITY = 0.75  # of Otsu's level
+NEARLY_AS_GOOD = 0.2
+SURE_CONTRAST = 26.0
+CLEAR_CONTRAST = 12.0  # Lab units by which a subject must differ from the frame's colours
 
 
 @dataclass(frozen=True)
@@ -125,23 +128,34 @@ def _clean(found: NDArray[np.bool_], keep: NDArray[np.bool_]) -> NDArray[np.bool
 
 
 def _automatic_seed(small: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """What differs in colour from the picture's frame and lies towards the middle: the largest such part."""
+    """What differs in colour from the picture's frame and lies towards the middle, and what it encloses."""
     contrast = _contrast(small)
     level, _ = cv2.threshold(contrast, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    likely = contrast > max(level, CLEAR_CONTRAST)
-    count, labels, stats, centres = cv2.connectedComponentsWithStats(likely.astype(np.uint8))
-    if count < 2:
+    likely = (contrast > max(SENSITIVITY * level, CLEAR_CONTRAST)).astype(np.uint8)
+    core = _central_parts(cv2.morphologyEx(likely, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
+    if not core.any():
         raise InputError("--subject auto: no clear subject found; point at it with --subject x,y or a box")
-    height, width = likely.shape
-    offset = np.hypot(*((centres - [width / 2, height / 2]) / [width / 2, height / 2]).T)
+    hull = cv2.convexHull(cv2.findNonZero(core.astype(np.uint8)))
+    reach = max(3, round(0.04 * max(small.shape)))
+    around = cv2.fillConvexPoly(np.zeros_like(likely), hull, 1)
+    around = cv2.dilate(around, np.ones((2 * reach + 1,) * 2)) > 0
+    # Between and beside its clear parts a subject may differ less from the background.
+    core |= (contrast > CLEAR_CONTRAST) & around
+    seed = np.where(around, cv2.GC_PR_BGD, cv2.GC_BGD).astype(np.uint8)
+    seed[core] = cv2.GC_PR_FGD
+    seed[core & (contrast > SURE_CONTRAST)] = cv2.GC_FGD
+    return seed, core
+
+
+def _central_parts(likely: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """The best of the connected parts by area and nearness to the middle, and those nearly as good."""
+    count, labels, stats, centres = cv2.connectedComponentsWithStats(likely)
+    half = np.array(likely.shape[::-1]) / 2
+    offset = np.linalg.norm((centres - half) / half, axis=1)
     score = stats[:, cv2.CC_STAT_AREA] * np.exp(-2 * offset**2)
     score[0] = 0
-    best = labels == int(score.argmax())
-    seed = np.full(small.shape[:2], cv2.GC_BGD, np.uint8)
-    reach = max(3, round(0.04 * max(small.shape)))
-    seed[cv2.dilate(best.astype(np.uint8), np.ones((2 * reach + 1,) * 2)) > 0] = cv2.GC_PR_BGD
-    seed[best] = cv2.GC_PR_FGD
-    return seed, best
+    kept = [label for label in range(1, count) if score[label] > NEARLY_AS_GOOD * score.max()]
+    return np.isin(labels, kept)
 
 
 def _contrast(small: NDArray[np.uint8]) -> NDArray[np.uint8]:

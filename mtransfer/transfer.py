@@ -245,11 +245,8 @@ def _reporter(run: _Run) -> Any:
     return report
 
 
-def _measure(
-    run: _Run, own: Tensor, edited: Tensor, flow: FlowField, mask: Tensor, draft: Draft
-) -> dict[str, Any]:
+def _measure(run: _Run, own: Tensor, edited: Tensor, flow: FlowField, mask: Tensor, draft: Draft) -> dict[str, Any]:
     target = flow.flow.to(own)
     judges = {"raft": run.reader(), "dis": DisFlow()}
     errors = {f"flow_error_{name}": flow_error(judge, own, edited, target, mask) for name, judge in judges.items()}
     return {**errors, "background_psnr_db": background_psnr_db(own, edited, draft.edit)}
-

@@ -13,15 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-PACKAGES = (
-    "tuxpaint-stamps-default mate-backgrounds gnome-backgrounds ukui-wallpapers plasma-workspace-wallpapers "
-    "lomiri-wallpapers-16.04 lomiri-wallpapers-20.04"
-).split()
+PACKAGES = ["tuxpaint-stamps-default", "mate-backgrounds", "gnome-backgrounds", "ukui-wallpapers", "plasma-workspace-wallpapers", "lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04"]
 # Pictures that samples/ is cut from, or may be: never trained on.
-SAMPLE_STEMS = (
-    "Dragonfly Kleiber friends umang Fossa free_by Picture_0B Wine seeding goldfish calla firstgeneration the-mouse "
-    "LadyBird Aqua TwoWings YellowFlower FlyingKonqui OneStandsOut Kite Autumn IceCold SafeLanding"
-).split()
+SAMPLE_STEMS = ["Dragonfly", "Kleiber", "friends", "umang", "Fossa", "free_by", "Picture_0B", "Wine", "seeding", "goldfish", "calla", "firstgeneration", "the-mouse", "LadyBird", "Aqua", "TwoWings", "YellowFlower", "FlyingKonqui", "OneStandsOut", "Kite", "Autumn", "IceCold", "SafeLanding"]
 DUPLICATE_STEMS = ("Elephants_", "screenshot", "vnc-", "licorice", "Stripes")
 FLAT_FOLDERS = ("symbols", "roadsigns", "shapes", "body_parts")
 PHOTO_LONG_SIDE_PX, CUTOUT_LONG_SIDE_PX = 1400, 300
