@@ -39,9 +39,9 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 @lru_cache(maxsize=2)
 def load_pipeline(model: str, device: torch.device, dtype: torch.dtype) -> MotionGuidedPipeline:
     """The sampler with the weights `model` names. Raises ModelError when they are missing or of another layout."""
-    pipe = _embedded() if model == "embedded" else _pretrained(model, dtype)
+    pipe = _embedded(dtype) if model == "embedded" else _pretrained(model, dtype)
     pipe.set_progress_bar_config(disable=True)
-    return pipe.to(device, dtype)
+    return pipe.to(device)
 
 
 def model_side_px(model: str) -> int:
@@ -66,15 +66,15 @@ def _on_disk(hub_id: str) -> bool:
     return isinstance(try_to_load_from_cache(hub_id, "model_index.json"), str)
 
 
-def _embedded() -> MotionGuidedPipeline:
+def _embedded(dtype: torch.dtype) -> MotionGuidedPipeline:
     folder = WEIGHTS / "denoiser"
     try:
-        unet = UNet2DModel.from_pretrained(folder / "unet", use_safetensors=True, low_cpu_mem_usage=False)
-        vae = AutoencoderSpaceToDepth.from_pretrained(folder / "vae", use_safetensors=True, low_cpu_mem_usage=False)
+        unet = UNet2DModel.from_pretrained(folder / "unet", torch_dtype=dtype, use_safetensors=True)
+        vae = AutoencoderSpaceToDepth.from_pretrained(folder / "vae", torch_dtype=dtype, use_safetensors=True)
         scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: embedded weights missing or broken; install mtransfer again") from error
-    return MotionGuidedPipeline(vae.float(), unet.float(), scheduler)
+    return MotionGuidedPipeline(vae, unet, scheduler)
 
 
 def _pretrained(model: str, dtype: torch.dtype) -> MotionGuidedPipeline:
@@ -90,7 +90,7 @@ def _pretrained(model: str, dtype: torch.dtype) -> MotionGuidedPipeline:
         raise ModelError(
             f"--model {model}: cannot be loaded ({reason[:200]}); check the folder, or download it"
         ) from error
-    return pipe  # type: ignore[no-any-return]
+    return pipe
 
 
 @lru_cache(maxsize=2)

@@ -1,7 +1,7 @@
 """The shared sampler: a diffusers pipeline that edits an image so that a flow net sees the asked motion in it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from mtransfer.denoiser import Denoiser, Prompt
 from mtransfer.draft import Draft, feather, make_draft
 from mtransfer.errors import InputError, ModelError
 from mtransfer.guidance import Energy, FlowModel, MotionGuidance
-from mtransfer.loop import Anchor, Guide, NoiseEstimate, Timesteps, ddim_timesteps, invert, sample_steps
+from mtransfer.loop import Anchor, Guide, Step, Timesteps, ddim_timesteps, invert, sample_steps
 from mtransfer.settings import SamplerSettings
 
 Callback = Callable[["MotionGuidedPipeline", int, int, dict[str, Any]], dict[str, Any] | None]
@@ -27,7 +27,7 @@ SIDE_MULTIPLE = 64
 
 
 @dataclass
-class MotionGuidedOutput(BaseOutput):  # type: ignore[misc]
+class MotionGuidedOutput(BaseOutput):
     """The edited images, the draft they started from, and the energy of the last guided evaluation.
 
     `images`: PIL images, or [B,3,H,W] in [0,1] as torch or (B,H,W,3) as numpy.
@@ -39,7 +39,7 @@ class MotionGuidedOutput(BaseOutput):  # type: ignore[misc]
     evaluations: int
 
 
-class MotionGuidedPipeline(DiffusionPipeline):  # type: ignore[misc]
+class MotionGuidedPipeline(DiffusionPipeline):
     """Motion-guided sampling with any denoiser of Stable Diffusion's layout, or one without text.
 
     `vae`, `unet` and `scheduler` as in diffusers; without `tokenizer` and `text_encoder` it takes no prompt.
@@ -184,7 +184,7 @@ class _Job:
         device = self.generator.device if self.generator is not None else self.source.device
         return torch.randn(self.source.shape, generator=self.generator, device=device).to(self.source)
 
-    def run(self, eps: NoiseEstimate, guidance: MotionGuidance) -> Any:
+    def run(self, eps: Denoiser, guidance: MotionGuidance) -> Iterator[Step]:
         chosen, count = self.settings, len(self.timesteps.t)
         start, anchors = self._start(eps)
         low, high = (round(share * count) for share in chosen.window)
@@ -201,14 +201,12 @@ class _Job:
             eps, start, self.timesteps, draw=self.draw, recursions=chosen.recursions, anchors=anchors, guide=guide
         )
 
-    def _start(self, eps: NoiseEstimate) -> tuple[Tensor, list[Anchor]]:
+    def _start(self, eps: Denoiser) -> tuple[Tensor, list[Anchor]]:
         """First latents, and what is held: the photo outside the edit region, and the moved subject for a while."""
         count = len(self.timesteps.t)
         outside = 1 - _to_cells(self._changeable(), self.source)
         if self.settings.start == "inverted":
-            plain = Denoiser(
-                eps.unet, eps.alphas_cumprod, eps.prediction_type, _without_guidance(eps.prompt), eps.surround
-            )  # type: ignore[attr-defined]
+            plain = replace(eps, prompt=_without_guidance(eps.prompt))
             inverted = list(invert(plain, self.source, self.timesteps))[::-1]
             return inverted[0], [Anchor(outside, count, self.source, trajectory=inverted)]
         noise, a_t = self.draw(), self.timesteps.alpha_bar[0]

@@ -18,6 +18,7 @@ from mtransfer.elementary import edit_field
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField, resize
 from mtransfer.flow import DisFlow, estimate_field
+from mtransfer.guidance import FlowModel
 from mtransfer.metrics import background_psnr_db, flow_error
 from mtransfer.models import choose_device, choose_dtype, load_flow_model, load_pipeline, model_side_px, resolve_model
 from mtransfer.photo import Photo, read_photo
@@ -247,6 +248,6 @@ def _reporter(run: _Run) -> Any:
 
 def _measure(run: _Run, own: Tensor, edited: Tensor, flow: FlowField, mask: Tensor, draft: Draft) -> dict[str, Any]:
     target = flow.flow.to(own)
-    judges = {"raft": run.reader(), "dis": DisFlow()}
+    judges: dict[str, FlowModel] = {"raft": run.reader(), "dis": DisFlow()}
     errors = {f"flow_error_{name}": flow_error(judge, own, edited, target, mask) for name, judge in judges.items()}
     return {**errors, "background_psnr_db": background_psnr_db(own, edited, draft.edit)}

@@ -1,6 +1,7 @@
-"""Composites with everything known: cut-outs over photographs, moved; the true flow, masks and after-image come free."""
+"""Composites with everything known: cut-outs over photographs, moved; true flow, masks and after-image come free."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from training.images import ImageBank
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]  # float32, but for what NumPy widens on the way
 IDENTITY = np.eye(3, dtype=np.float32)
 
 

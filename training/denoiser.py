@@ -1,4 +1,4 @@
-"""Train the embedded denoiser: an x0-predicting UNet on space-to-depth pixels that also sees a mask and what is around it.
+"""Train the embedded denoiser: an x0-predicting UNet on folded pixels that also sees a mask and what is around it.
 
 Input channels, in the order of Stable Diffusion's inpainting nets: 48 of the noised picture, 1 of the mask, 48 of the
 hole is what lies behind a cut-out, never another cut-out. Part of the noised pictures hold a rough fill in the hole
@@ -55,7 +55,9 @@ def batches(bank: ImageBank, batch: int, seed: int) -> Iterator[tuple[Tensor, Te
     """Truth and rough start float32[B,3,H,W] in [-1,1], mask float32[B,1,H,W] (1 = to be painted)."""
     rng = np.random.default_rng(seed)
     while True:
-        yield tuple(torch.stack(part).to(device()) for part in zip(*(_sample(rng, bank) for _ in range(batch))))  # type: ignore[misc]
+        samples = [_sample(rng, bank) for _ in range(batch)]
+        first, second, third = (torch.stack(part).to(device()) for part in zip(*samples, strict=True))
+        yield first, second, third
 
 
 def _sample(rng: Generator, bank: ImageBank) -> tuple[Tensor, ...]:

@@ -1,4 +1,4 @@
-"""Held-out figures of the embedded models: flow against DIS, Farneback and standing still; fill against smooth and Telea."""
+"""Held-out figures of the embedded models: flow against DIS, Farneback and no motion at all."""
 
 import argparse
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class Farneback:
         self._source = _grey(source)
 
     def flow(self, image: Tensor) -> Tensor:
-        flow = cv2.calcOpticalFlowFarneback(self._source, _grey(image), None, 0.5, 4, 15, 5, 7, 1.5, 0)  # type: ignore[call-overload]
+        flow = cv2.calcOpticalFlowFarneback(self._source, _grey(image), None, 0.5, 4, 15, 5, 7, 1.5, 0)
         return torch.from_numpy(flow).permute(2, 0, 1)[None]
 
 

@@ -29,7 +29,9 @@ def batches(bank: ImageBank, batch: int, seed: int) -> Iterator[tuple[Tensor, Te
     """Frames float32[B,3,128,128] in [0,1], twice, and the flow float32[B,2,128,128] in pixels."""
     rng = np.random.default_rng(seed)
     while True:
-        yield tuple(torch.stack(part).to(device()) for part in zip(*(_sample(rng, bank) for _ in range(batch))))  # type: ignore[misc]
+        samples = [_sample(rng, bank) for _ in range(batch)]
+        first, second, third = (torch.stack(part).to(device()) for part in zip(*samples, strict=True))
+        yield first, second, third
 
 
 def _sample(rng: Generator, bank: ImageBank) -> tuple[Tensor, ...]:
@@ -37,7 +39,8 @@ def _sample(rng: Generator, bank: ImageBank) -> tuple[Tensor, ...]:
     scene = compose(rng, bank, SIZE_PX, int(rng.integers(1, 4)), motion)
     second = jitter(rng, scene.after)
     if rng.random() < 0.25:  # pictures a sampler makes on its way are smooth and slightly wrong
-        second = cv2.GaussianBlur(second, (0, 0), rng.uniform(0.8, 2.0)) + rng.normal(0, 0.02, second.shape)
+        second = cv2.GaussianBlur(second, (0, 0), rng.uniform(0.8, 2.0))
+        second = second + rng.normal(0, 0.02, second.shape)
     arrays = jitter(rng, scene.before), second.clip(0, 1), scene.flow
     return tuple(torch.from_numpy(np.ascontiguousarray(a, np.float32)).permute(2, 0, 1) for a in arrays)
 
@@ -54,7 +57,7 @@ def sequence_loss(flows: list[Tensor], truth: Tensor) -> Tensor:
     """RAFT's loss: later updates weigh more; displacements above the picture's side do not count."""
     valid = (truth.norm(dim=1, keepdim=True) < SIZE_PX).float()
     weights = [GAMMA ** (len(flows) - 1 - i) for i in range(len(flows))]
-    return sum(w * (valid * (f - truth).abs()).mean() for w, f in zip(weights, flows, strict=True))  # type: ignore[return-value]
+    return torch.stack([w * (valid * (f - truth).abs()).mean() for w, f in zip(weights, flows, strict=True)]).sum()
 
 
 def main() -> None:

@@ -13,9 +13,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-PACKAGES = ["tuxpaint-stamps-default", "mate-backgrounds", "gnome-backgrounds", "ukui-wallpapers", "plasma-workspace-wallpapers", "lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04"]
+PACKAGES = (
+    *("tuxpaint-stamps-default", "mate-backgrounds", "gnome-backgrounds", "ukui-wallpapers"),
+    *("plasma-workspace-wallpapers", "lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04"),
+)
 # Pictures that samples/ is cut from, or may be: never trained on.
-SAMPLE_STEMS = ["Dragonfly", "Kleiber", "friends", "umang", "Fossa", "free_by", "Picture_0B", "Wine", "seeding", "goldfish", "calla", "firstgeneration", "the-mouse", "LadyBird", "Aqua", "TwoWings", "YellowFlower", "FlyingKonqui", "OneStandsOut", "Kite", "Autumn", "IceCold", "SafeLanding"]
+SAMPLE_STEMS = (
+    *("Dragonfly", "Kleiber", "friends", "umang", "Fossa", "free_by", "Picture_0B", "Wine", "seeding", "goldfish"),
+    *("calla", "firstgeneration", "the-mouse", "LadyBird", "Aqua", "TwoWings", "YellowFlower", "FlyingKonqui"),
+    *("OneStandsOut", "Kite", "Autumn", "IceCold", "SafeLanding"),
+)
 DUPLICATE_STEMS = ("Elephants_", "screenshot", "vnc-", "licorice", "Stripes")
 FLAT_FOLDERS = ("symbols", "roadsigns", "shapes", "body_parts")
 PHOTO_LONG_SIDE_PX, CUTOUT_LONG_SIDE_PX = 1400, 300
@@ -50,11 +57,16 @@ def prepare(root: Path, out: Path) -> None:
 
 def load_bank(folder: Path) -> ImageBank:
     """The prepared pictures of one split, sorted by name."""
-    photos = [cv2.imread(str(p))[..., ::-1].copy() for p in sorted((folder / "photos").glob("*.jpg"))]
-    cutouts = [cv2.imread(str(p), cv2.IMREAD_UNCHANGED) for p in sorted((folder / "cutouts").glob("*.png"))]
+    photos = [_read(path, cv2.COLOR_BGR2RGB) for path in sorted((folder / "photos").glob("*.jpg"))]
+    cutouts = [_read(path, cv2.COLOR_BGRA2RGBA) for path in sorted((folder / "cutouts").glob("*.png"))]
     if not photos or not cutouts:
         raise SystemExit(f"{folder}: no prepared pictures; run python -m training.images first")
-    return ImageBank(photos, [cv2.cvtColor(c, cv2.COLOR_BGRA2RGBA) for c in cutouts])
+    return ImageBank(photos, cutouts)
+
+
+def _read(path: Path, conversion: int) -> NDArray[np.uint8]:
+    picture: NDArray[np.uint8] = cv2.cvtColor(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), conversion)
+    return picture
 
 
 def _photos(root: Path) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
