@@ -1,12 +1,16 @@
 """What a model's name means: the embedded model, a directory or a hub id; and where it runs."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
 
 from mtransfer.errors import InputError, ModelError
 from mtransfer.flow import DisFlow
@@ -39,9 +43,23 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 @lru_cache(maxsize=2)
 def load_pipeline(model: str, device: torch.device, dtype: torch.dtype) -> MotionGuidedPipeline:
     """The sampler with the weights `model` names. Raises ModelError when they are missing or of another layout."""
-    pipe = _embedded(dtype) if model == "embedded" else _pretrained(model, dtype)
+    with _without_bars():
+        pipe = _embedded(dtype) if model == "embedded" else _pretrained(model, dtype)
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """The libraries' own progress bars are off meanwhile: what is shown is ours."""
+    shown = [library for library in (diffusers_logging, transformers_logging) if library.is_progress_bar_enabled()]
+    for library in shown:
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library in shown:
+            library.enable_progress_bar()
 
 
 def model_side_px(model: str) -> int:
@@ -68,9 +86,10 @@ def _on_disk(hub_id: str) -> bool:
 
 def _embedded(dtype: torch.dtype) -> MotionGuidedPipeline:
     folder = WEIGHTS / "denoiser"
+    options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "low_cpu_mem_usage": False}
     try:
-        unet = UNet2DModel.from_pretrained(folder / "unet", torch_dtype=dtype, use_safetensors=True)
-        vae = AutoencoderSpaceToDepth.from_pretrained(folder / "vae", torch_dtype=dtype, use_safetensors=True)
+        unet = UNet2DModel.from_pretrained(folder / "unet", **options)
+        vae = AutoencoderSpaceToDepth.from_pretrained(folder / "vae", **options)
         scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: embedded weights missing or broken; install mtransfer again") from error
@@ -83,7 +102,7 @@ def _pretrained(model: str, dtype: torch.dtype) -> MotionGuidedPipeline:
         raise ModelError(f"--model {model}: no such folder, and no hub id of the form owner/name")
     try:
         pipe: Any = MotionGuidedPipeline.from_pretrained(
-            model, torch_dtype=dtype, use_safetensors=True, local_files_only=True
+            model, dtype=dtype, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
         )
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
