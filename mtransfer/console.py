@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ Report = Callable[[str, int, int, float | None], None]  # stage, done, total, en
 
 
 def run(job: Callable[[], None]) -> None:
-    """Run a command's body; an error becomes one line on stderr and an exit code (1 failed, 2 usage, 130 interrupted)."""
+    """Run a command's body; an error becomes a line on stderr and exit code 1 (failed), 2 (usage) or 130 (interrupted)."""
     try:
         job()
     except KeyboardInterrupt:
@@ -63,7 +64,20 @@ def progress(*, quiet: bool) -> Iterator[Report]:
 def show(lines: dict[str, Any], *, as_json: bool) -> None:
     """Results on stdout: strict JSON, or a line each."""
     if as_json:
-        print(json.dumps(lines, allow_nan=False, default=str))
+        print(strict_json(lines))
         return
     for name, value in lines.items():
         print(f"{name}: {value}")
+
+
+def strict_json(values: dict[str, Any], indent: int | None = None) -> str:
+    """JSON in which a figure that is not finite is null."""
+    return json.dumps(_finite(values), indent=indent, allow_nan=False, default=str)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

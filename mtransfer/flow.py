@@ -13,7 +13,7 @@ from mtransfer.warp import backward_warp
 
 
 class DisFlow:
-    """OpenCV's dense inverse search flow (Kroeger et al., ECCV 2016): no network, no gradients; an independent judge."""
+    """OpenCV's dense inverse search flow (Kroeger et al., ECCV 2016): no network, no gradient; an independent judge."""
 
     def encode(self, source: Float[Tensor, "B 3 H W"]) -> None:
         self._sources = [_grey(image) for image in source]
@@ -23,7 +23,7 @@ class DisFlow:
             raise InputError("flow model dis has no gradient and cannot guide; use auto, embedded or a RAFT")
         estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         pairs = zip(self._sources, image, strict=True)
-        flows = [estimator.calc(source, _grey(second), None) for source, second in pairs]  # type: ignore[call-overload]
+        flows = [estimator.calc(source, _grey(second), None) for source, second in pairs]
         return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).to(image)
 
 

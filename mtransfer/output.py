@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import json
 import os
 import shutil
 import tempfile
@@ -15,8 +14,10 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from mtransfer.console import strict_json
 from mtransfer.errors import InputError, MTransferError
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 NAMES = ("edited.png", "preview.png", "flow.npz", "run.json")
 
 
@@ -28,17 +29,16 @@ def staged(out: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     _check(out, overwrite)
     try:
-        home = _existing_parent(out)
-        stage = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=home))
+        stage = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=_home(out)))
     except OSError as error:
         raise InputError(f"-o {out}: cannot be written ({error.strerror}); choose another folder") from error
     try:
         yield stage
         _move(stage, out)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise MTransferError(f"-o {out}: the disk is full; free some space, nothing was written") from error
-        raise MTransferError(f"-o {out}: {error.strerror or error}; nothing was written") from error
+        if error.errno not in DISK_FULL:
+            raise
+        raise MTransferError(f"-o {out}: the disk is full; free some space, nothing was written") from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
@@ -53,18 +53,31 @@ def _check(out: Path, overwrite: bool) -> None:
         raise InputError(f"-o {out}: already holds {held[0]}; add --overwrite or choose another folder")
 
 
-def _existing_parent(out: Path) -> Path:
-    """The nearest folder above `out` that is there: on the same disk, so that moving is a rename."""
-    parent = out.absolute().parent
-    while not parent.exists():
-        parent = parent.parent
-    return parent
+def _home(out: Path) -> Path:
+    """`out` itself, or the nearest folder above it that is there: on the same disk, so that moving is a rename."""
+    home = out.absolute()
+    while not home.exists():
+        home = home.parent
+    return home
 
 
 def _move(stage: Path, out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    for path in sorted(stage.iterdir()):
-        os.replace(path, out / path.name)
+    """Rename every result into place; if one cannot be, put back what was there."""
+    results = sorted(stage.iterdir())
+    replaced = stage / "replaced"
+    replaced.mkdir()
+    with contextlib.ExitStack() as undo:
+        for folder in reversed([path for path in (out, *out.parents) if not path.exists()]):
+            folder.mkdir()
+            undo.callback(folder.rmdir)
+        for path in results:
+            wanted = out / path.name
+            if wanted.exists():
+                os.replace(wanted, replaced / path.name)
+                undo.callback(os.rename, replaced / path.name, wanted)
+            os.replace(path, wanted)
+            undo.callback(wanted.unlink)
+        undo.pop_all()
 
 
 def save_png(image: Float[Tensor, "3 H W"], path: Path, icc_profile: bytes | None = None) -> None:
@@ -75,12 +88,4 @@ def save_png(image: Float[Tensor, "3 H W"], path: Path, icc_profile: bytes | Non
 
 def save_json(values: dict[str, Any], path: Path) -> None:
     """Write strict JSON: a figure that is not finite is null."""
-    path.write_text(json.dumps(_finite(values), indent=2, allow_nan=False, default=str) + "\n", encoding="utf-8")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    path.write_text(strict_json(values, indent=2) + "\n", encoding="utf-8")

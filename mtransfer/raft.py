@@ -75,7 +75,7 @@ def refine(
     """
     net.corr_block.build_pyramid(source.features, net.feature_encoder(2 * image - 1))
     cells = source.features.shape
-    grid = make_coords_grid(cells[0], cells[2], cells[3], image.device)  # type: ignore[arg-type]
+    grid = make_coords_grid(cells[0], cells[2], cells[3], image.device)
     position, hidden = grid if start is None else grid + start, source.hidden
     flows = []
     for _ in range(updates):
@@ -96,7 +96,7 @@ def padding_for(height: int, width: int) -> tuple[int, int]:
 
 def pad(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 h w"]:
     """`image` with its last row and column repeated until RAFT takes it."""
-    rows, columns = padding_for(*image.shape[-2:])
+    rows, columns = padding_for(image.shape[-2], image.shape[-1])
     return F.pad(image, (0, columns, 0, rows), mode="replicate") if rows or columns else image
 
 
@@ -126,7 +126,7 @@ class FlowNet:
 
     def encode(self, source: Float[Tensor, "B 3 H W"]) -> None:
         """Remember `source`, in [0,1], of any size."""
-        self._sizes = level_sizes(*source.shape[-2:], self.levels)
+        self._sizes = level_sizes(source.shape[-2], source.shape[-1], self.levels)
         with torch.no_grad():
             self._sources = [encode_source(self.net, pad(_shrink(source, size))) for size in self._sizes]
 

@@ -16,7 +16,7 @@ DESCRIPTION_OF_SUBJECT = "auto | x,y | x0,y0,x1,y1 | mask file | all"
 class Recipe(BaseModel):
     """What every job has. Sizes and points are pixels of the photo."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     photo: Path = Field(description="the still image", json_schema_extra={"argument": True})
     subject: str = Field("auto", description=f"what of the photo moves: {DESCRIPTION_OF_SUBJECT}")
@@ -45,10 +45,12 @@ class Recipe(BaseModel):
         for override in overrides:
             _set(values, override)
         sampler = values.pop("sampler", {})
+        if not isinstance(sampler, dict):
+            raise InputError(f"--set sampler={sampler}: set one of its fields, such as sampler.steps=20")
         values |= given
         preset = values.get("preset", cls.model_fields["preset"].default)
         try:
-            return cls(**values, sampler={**load_preset(str(preset)), **sampler})
+            return cls.model_validate({**values, "sampler": {**load_preset(str(preset)), **sampler}})
         except ValidationError as error:
             raise InputError(_one_line(error)) from None
 
@@ -101,6 +103,8 @@ def _set(values: dict[str, Any], override: str) -> None:
         raise InputError(f"--set {override}: write it as name=value, such as sampler.steps=20")
     for parent in parents:
         values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise InputError(f"--set {override}: {parent} was already set to {values!r}")
     try:
         values[name] = tomllib.loads(f"value = {text.strip()}")["value"]
     except tomllib.TOMLDecodeError:
@@ -111,4 +115,5 @@ def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     flag = name if "." in name else f"--{name.replace('_', '-')}"
-    return f"{flag} {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}".replace("\n", " ")
+    given = "" if first["type"] == "missing" else f" {first['input']!r}"
+    return f"{flag}{given}: {first['msg'][0].lower()}{first['msg'][1:]}".replace("\n", " ")

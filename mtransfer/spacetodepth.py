@@ -22,7 +22,7 @@ class _Exact:
         return self._latents
 
 
-class AutoencoderSpaceToDepth(ModelMixin, ConfigMixin):  # type: ignore[misc]
+class AutoencoderSpaceToDepth(ModelMixin, ConfigMixin):
     """float32[B,3,H,W] in [-1,1] <-> float32[B,3*b*b,H/b,W/b], H and W multiples of the block b; exact both ways."""
 
     @register_to_config
@@ -32,7 +32,7 @@ class AutoencoderSpaceToDepth(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.register_buffer("anchor", torch.zeros(1), persistent=True)
 
     def encode(self, x: Tensor) -> AutoencoderKLOutput:
-        return AutoencoderKLOutput(latent_dist=_Exact(F.pixel_unshuffle(x, self.config["block_size"])))  # type: ignore[arg-type]
+        return AutoencoderKLOutput(latent_dist=_Exact(F.pixel_unshuffle(x, self.config["block_size"])))
 
     def decode(self, z: Tensor) -> DecoderOutput:
         return DecoderOutput(sample=F.pixel_shuffle(z, self.config["block_size"]))

@@ -104,7 +104,7 @@ def _cut_out(image: Tensor, seed: NDArray[np.uint8], keep: NDArray[np.bool_]) ->
     cv2.setRNGSeed(0)  # GrabCut's mixtures start from a random clustering
     models = np.zeros((1, 65)), np.zeros((1, 65))
     try:
-        cv2.grabCut(small, seed, None, *models, ITERATIONS, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+        cv2.grabCut(small, seed, None, *models, ITERATIONS, cv2.GC_INIT_WITH_MASK)
     except cv2.error as error:
         raise InputError("no clear subject found; point at it with --subject x,y or a box") from error
     found = _clean((seed == cv2.GC_FGD) | (seed == cv2.GC_PR_FGD), keep)
@@ -167,7 +167,7 @@ def _contrast(small: NDArray[np.uint8]) -> NDArray[np.uint8]:
     frame[depth:-depth, depth:-depth] = False
     cv2.setRNGSeed(0)
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 20, 1.0)
-    _, _, palette = cv2.kmeans(lab[frame], PALETTE, None, criteria, 2, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]
+    _, _, palette = cv2.kmeans(lab[frame], PALETTE, None, criteria, 2, cv2.KMEANS_PP_CENTERS)
     distance = np.linalg.norm(lab[:, :, None] - palette[None, None], axis=-1).min(-1)
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     return np.clip(distance * np.exp(-0.7 * (x**2 + y**2)), 0, 255).astype(np.uint8)

@@ -26,7 +26,7 @@ from mtransfer.preview import with_flow, with_mask
 from mtransfer.raft import MAX_LEVELS, FlowNet
 from mtransfer.recipe import EditRecipe, Recipe, TransferRecipe
 from mtransfer.retarget import Fit, camera_flow, fit_frames, fit_similarity, moving_subject, retarget, subject_motion_px
-from mtransfer.sampler import FEATHER_PX, SIDE_MULTIPLE, MotionGuidedPipeline
+from mtransfer.sampler import FEATHER_PX, SIDE_MULTIPLE
 from mtransfer.subject import Subject, segment
 
 CLIP_SIDE_PX, SEARCH_SIDE_PX = 512, 256  # long sides at which a clip's flow is read, and candidates are compared
@@ -174,10 +174,10 @@ def _finish(run: _Run, photo: Photo, subject: Subject, flow: FlowField, panels: 
     mask = subject.mask[None].to(run.device)
     with run.stage("warp"):
         draft = make_draft(own, flow.flow.to(run.device), mask)
-    with run.stage("model"):
-        pipe = load_pipeline(run.model, run.device, choose_dtype(recipe.dtype, run.device))
-    with run.stage("sample"):
-        edited, evaluations = _sample(run, pipe, own, flow, mask, draft)
+    if recipe.sampler.steps == 0:
+        edited, evaluations = _over(own, draft.image, draft), 0
+    else:
+        edited, evaluations = _sample(run, own, flow, mask, draft)
     with run.stage("measure"):
         metrics = _measure(run, own, edited, flow, mask, draft) | {"guided_evaluations": evaluations}
     panels = [
@@ -192,31 +192,31 @@ def _finish(run: _Run, photo: Photo, subject: Subject, flow: FlowField, panels: 
     )
 
 
-def _sample(
-    run: _Run, pipe: MotionGuidedPipeline, own: Tensor, flow: FlowField, mask: Tensor, draft: Draft
-) -> tuple[Tensor, int]:
+def _sample(run: _Run, own: Tensor, flow: FlowField, mask: Tensor, draft: Draft) -> tuple[Tensor, int]:
     """The edited photo at its own size, and the number of guided evaluations.
 
     What the sampler changed of its start at the model's size is added to the start at the photo's own size, so moved
     detail stays as sharp as the photo.
     """
     settings = run.recipe.sampler
-    if settings.steps == 0:
-        return _over(own, draft.image, draft), 0
+    with run.stage("model"):
+        pipe = load_pipeline(run.model, run.device, choose_dtype(run.recipe.dtype, run.device))
+        guide = load_flow_model(run.recipe.flow_model, settings.flow_updates, settings.flow_levels, run.device)
     size = model_size(tuple(own.shape[-2:]), model_side_px(run.model))  # type: ignore[arg-type]
     small = F.interpolate(own, size, mode="area")
-    result = pipe(
-        small,
-        resize(flow, size).flow,
-        load_flow_model(run.recipe.flow_model, settings.flow_updates, settings.flow_levels, run.device),
-        settings,
-        mask=F.interpolate(mask, size, mode="area"),
-        prompt=run.recipe.prompt,
-        negative_prompt=run.recipe.negative_prompt,
-        generator=torch.Generator().manual_seed(run.recipe.seed),
-        callback_on_step_end=_reporter(run),
-        output_type="pt",
-    )
+    with run.stage("sample"):
+        result = pipe(
+            small,
+            resize(flow, size).flow,
+            guide,
+            settings,
+            mask=F.interpolate(mask, size, mode="area"),
+            prompt=run.recipe.prompt,
+            negative_prompt=run.recipe.negative_prompt,
+            generator=torch.Generator().manual_seed(run.recipe.seed),
+            callback_on_step_end=_reporter(run),
+            output_type="pt",
+        )
     started_warm = settings.start == "warp"
     base_small, base = (result.draft.image, draft.image) if started_warm else (small, own)
     change = F.interpolate(result.images - base_small, own.shape[-2:], mode="bicubic", align_corners=False)
@@ -238,7 +238,7 @@ def model_size(size: tuple[int, int], long_side: int) -> tuple[int, int]:
 def _reporter(run: _Run) -> Any:
     last: list[float | None] = [None]
 
-    def report(pipe: MotionGuidedPipeline, index: int, t: int, values: dict[str, Any]) -> None:
+    def report(pipe: Any, index: int, t: int, values: dict[str, Any]) -> None:
         if values["energy"] is not None:
             last[0] = float(values["energy"].total.sum())
         run.report("sample", index + 1, values["count"], last[0])

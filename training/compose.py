@@ -19,6 +19,7 @@ class Motion:
     """Sizes of the random motions, in shares of the picture's side unless said otherwise."""
 
     shift: float = 0.25  # a cut-out's largest displacement
+    small: float = 1.5  # power of the uniform draw of displacements: larger means more small ones
     turn_deg: float = 15.0  # standard deviations from here on
     zoom: float = 0.12
     bend: float = 0.02
@@ -113,7 +114,7 @@ def _camera(rng: Generator, size: int) -> Array:
 def _motion(rng: Generator, centre: Array, size: int, motion: Motion) -> tuple[Array, Array]:
     """The affine matrix and the smooth bend float32[H,W,2] of one cut-out."""
     matrix = _about(centre, rng.normal(0, motion.turn_deg), np.exp(rng.normal(0, motion.zoom)))
-    direction, reach = rng.uniform(0, 2 * np.pi), size * motion.shift * rng.random() ** 1.5
+    direction, reach = rng.uniform(0, 2 * np.pi), size * motion.shift * rng.random() ** motion.small
     matrix[:2, 2] += reach * np.array([np.cos(direction), np.sin(direction)])
     bend = rng.normal(0, motion.bend * size, (4, 4, 2)).astype(np.float32)
     return matrix, cv2.resize(bend, (size, size), interpolation=cv2.INTER_CUBIC)

@@ -1,10 +1,13 @@
 """Train the embedded flow net: torchvision's raft_small on composites with known motion.
 
-Half of the samples start from a rough first guess, as each level of the coarse-to-fine pass does.
+Half of the samples start from a rough first guess, as each level of the coarse-to-fine pass does. The first part of the
+training has wide motions and RAFT's L1 loss; the second motions as between frames of a clip, and a loss that counts the
+last pixel most, because flow is trusted only where forward and backward agree to a fraction of a pixel.
 """
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -22,20 +25,22 @@ from training.images import ImageBank, load_bank
 from training.trainer import ROOT, Plan, device, draw_curve, train
 
 SIZE_PX, UPDATES, GAMMA = 128, 6, 0.8
+WIDE_STEPS = 2500
+WIDE, EVERYDAY = Motion(), Motion(shift=0.25, small=2.5, turn_deg=7.0, zoom=0.06, bend=0.006)
 WEIGHTS = Path("mtransfer/weights/flow")
 
 
-def batches(bank: ImageBank, batch: int, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def batches(bank: ImageBank, batch: int, seed: int, motion: Motion) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Frames float32[B,3,128,128] in [0,1], twice, and the flow float32[B,2,128,128] in pixels."""
     rng = np.random.default_rng(seed)
     while True:
-        samples = [_sample(rng, bank) for _ in range(batch)]
+        samples = [_sample(rng, bank, motion) for _ in range(batch)]
         first, second, third = (torch.stack(part).to(device()) for part in zip(*samples, strict=True))
         yield first, second, third
 
 
-def _sample(rng: Generator, bank: ImageBank) -> tuple[Tensor, ...]:
-    motion = Motion(bend=rng.choice([0.0, 0.01, 0.03]))
+def _sample(rng: Generator, bank: ImageBank, motion: Motion) -> tuple[Tensor, ...]:
+    motion = replace(motion, bend=motion.bend * rng.choice([0.0, 1.0, 2.0]))
     scene = compose(rng, bank, SIZE_PX, int(rng.integers(1, 4)), motion)
     second = jitter(rng, scene.after)
     if rng.random() < 0.25:  # pictures a sampler makes on its way are smooth and slightly wrong
@@ -53,16 +58,21 @@ def first_guess(flow: Tensor) -> Tensor:
     return kept * (cells + 0.4 * torch.rand_like(kept) * errors)
 
 
-def sequence_loss(flows: list[Tensor], truth: Tensor) -> Tensor:
+def sequence_loss(flows: list[Tensor], truth: Tensor, *, robust: bool) -> Tensor:
     """RAFT's loss: later updates weigh more; displacements above the picture's side do not count."""
-    valid = (truth.norm(dim=1, keepdim=True) < SIZE_PX).float()
+    valid = (truth.norm(dim=1) < SIZE_PX).float()
     weights = [GAMMA ** (len(flows) - 1 - i) for i in range(len(flows))]
-    return torch.stack([w * (valid * (f - truth).abs()).mean() for w, f in zip(weights, flows, strict=True)]).sum()
+    losses = [(valid * _error(flow - truth, robust)).mean() for flow in flows]
+    return torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum()
+
+
+def _error(difference: Tensor, robust: bool) -> Tensor:
+    return (difference.norm(dim=1) + 0.05).sqrt() if robust else difference.abs().mean(dim=1)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=7500)
     parser.add_argument("--batch", type=int, default=6)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
@@ -70,13 +80,13 @@ def main() -> None:
     cv2.setNumThreads(1)
     torch.manual_seed(0)
     net = raft_small(weights=None, progress=False).to(device())
-    resumed = (ROOT / "flow" / "last.pt").exists()
-    source = batches(load_bank(ROOT / "images" / "train"), options.batch, seed=int(resumed))
+    bank, resumed = load_bank(ROOT / "images" / "train"), (ROOT / "flow" / "last.pt").exists()
+    wide, everyday = (batches(bank, options.batch, int(resumed), motion) for motion in (WIDE, EVERYDAY))
 
-    def loss_of(_: int) -> Tensor:
-        first, second, flow = next(source)
-        features = encode_source(net, first)
-        return sequence_loss(refine(net, features, second, UPDATES, first_guess(flow)), flow)
+    def loss_of(step: int) -> Tensor:
+        first, second, flow = next(wide if step < WIDE_STEPS else everyday)
+        flows = refine(net, encode_source(net, first), second, UPDATES, first_guess(flow))
+        return sequence_loss(flows, flow, robust=step >= WIDE_STEPS)
 
     train(Plan("flow", options.steps, 6e-4), net, loss_of)
     export(net)
