@@ -14,7 +14,7 @@ Report = Callable[[str, int, int, float | None], None]  # stage, done, total, en
 
 
 def run(job: Callable[[], None]) -> None:
-    """Run a command's body; an error becomes a line on stderr and exit code 1 (failed), 2 (usage) or 130 (interrupted)."""
+    """Run a command's body; an error is one line on stderr and exit code 1 (failed), 2 (usage) or 130 (interrupted)."""
     try:
         job()
     except KeyboardInterrupt:
