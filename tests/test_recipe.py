@@ -1,0 +1,105 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from mtransfer.errors import InputError
+from mtransfer.recipe import EditRecipe, Recipe, TransferRecipe, load_preset, pipelines_folder
+from mtransfer.settings import SamplerSettings
+
+PRESETS = sorted((pipelines_folder() / "presets").glob("*.toml"))
+
+
+def build(*overrides: str, **given) -> EditRecipe:
+    return EditRecipe.build({"photo": Path("a.png"), **given}, list(overrides))
+
+
+def test_all_presets_are_there() -> None:
+    assert {path.stem for path in PRESETS} == {"paper", "best", "fast", "draft", "sdedit", "repaint"}
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_a_preset_holds_every_setting_and_nothing_else(path: Path) -> None:
+    table = tomllib.loads(path.read_text())
+    assert list(table) == ["sampler"]
+    assert set(table["sampler"]) == set(SamplerSettings.model_fields)
+    assert build(preset=path.stem).sampler == SamplerSettings(**table["sampler"])
+
+
+def test_no_setting_of_a_preset_has_a_default_in_code() -> None:
+    assert all(info.is_required() for info in SamplerSettings.model_fields.values())
+
+
+def test_the_paper_is_as_published() -> None:
+    paper = load_preset("paper")
+    published = {"steps": 500, "recursions": 10, "weight": 300, "clip": 200, "guidance_scale": 7.5}
+    assert {key: paper[key] for key in published} == published
+    assert (paper["w_flow"], paper["w_color"], paper["through_denoiser"]) == (3, 100, True)
+
+
+def test_named_values_beat_overrides_beat_the_preset_beats_defaults() -> None:
+    assert build().preset == "fast"
+    assert build().sampler.steps == load_preset("fast")["steps"]
+    assert build(preset="paper").sampler.steps == 500
+    assert build("preset=paper").sampler.steps == 500
+    assert build("preset=paper", preset="draft").sampler.steps == 0
+    assert build("sampler.steps=7", preset="paper").sampler.steps == 7
+    assert build("sampler.steps=7", preset="paper").sampler.recursions == 10
+    assert build("seed=3").seed == 3
+    assert build("seed=3", seed=4).seed == 4
+
+
+def test_overrides_read_toml_values_and_plain_words() -> None:
+    recipe = build("sampler.window=[0.1, 0.5]", "prompt=a red kite", "strength = 2", 'subject="10,20"')
+    assert recipe.sampler.window == (0.1, 0.5)
+    assert (recipe.prompt, recipe.strength, recipe.subject) == ("a red kite", 2, "10,20")
+    assert build("prompt=a=b").prompt == "a=b"
+    assert build("seed=1", "seed=2").seed == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "given", "words"),
+    [
+        (["colour=red"], {}, ["--colour 'red'", "not permitted"]),
+        (["sampler.colour=1"], {}, ["sampler.colour 1", "not permitted"]),
+        (["sampler.steps=many"], {}, ["sampler.steps 'many'", "integer"]),
+        (["sampler.steps=-1"], {}, ["sampler.steps -1", "greater than or equal to 0"]),
+        (["sampler.window=[0.1, 7]"], {}, ["sampler.window.1 7", "less than or equal to 1"]),
+        (["sampler=3"], {}, ["--set sampler=3", "sampler.steps=20"]),
+        (["seed=1", "seed.low=2"], {}, ["--set seed.low=2"]),
+        (["seed"], {}, ["--set seed", "name=value"]),
+        (["=3"], {}, ["--set =3", "name=value"]),
+        ([], {"seed": -1}, ["--seed -1"]),
+        ([], {"seed": 2**63}, ["--seed 9223372036854775808"]),
+        ([], {"scale": 0.0}, ["--scale 0.0", "greater than 0"]),
+        ([], {"scale": float("nan")}, ["--scale nan", "finite"]),
+        ([], {"strength": float("inf")}, ["--strength inf", "finite"]),
+        ([], {"device": "tpu"}, ["--device 'tpu'", "'cpu'"]),
+        ([], {"flow_model": "dis"}, ["--flow-model 'dis'", "'raft_large'"]),
+        ([], {"preset": "slow"}, ["--preset slow", "best, draft, fast, paper, repaint, sdedit"]),
+        (["prompt={a = 1}"], {}, ["--prompt {'a': 1}", "string"]),
+    ],
+)
+def test_what_does_not_fit_is_named_in_one_line(overrides, given, words) -> None:
+    with pytest.raises(InputError) as error:
+        build(*overrides, **given)
+    assert all(word in str(error.value) for word in words), str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_input_is_named_without_the_rest() -> None:
+    with pytest.raises(InputError) as error:
+        TransferRecipe.build({"photo": Path("a.png")}, [])
+    assert str(error.value) == "--clip: field required"
+
+
+def test_recipes_cannot_be_changed_and_come_back_from_their_own_record() -> None:
+    recipe = build("sampler.steps=7", pin=["1,2:3,4"], translate="5,6")
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.seed = 5
+    assert EditRecipe.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+@pytest.mark.parametrize("kind", [TransferRecipe, EditRecipe])
+def test_every_field_has_words_for_the_help(kind: type[Recipe]) -> None:
+    assert all(info.description for info in kind.model_fields.values())
