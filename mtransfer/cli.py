@@ -20,7 +20,7 @@ OWN_OPTIONS: dict[str, tuple[Any, Any]] = {
 }
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool | None) -> None:
     if wanted:
         from mtransfer import __version__
 
@@ -30,7 +30,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print it")] = False,
+    version: Annotated[bool | None, typer.Option(callback=_version, is_eager=True, help="print it")] = None,
 ) -> None:
     """Move the subject of a photo the way the subject of a clip moves."""
 

@@ -33,6 +33,11 @@ def _fail(message: str, code: int) -> None:
     raise SystemExit(code) from None
 
 
+def warn(message: str) -> None:
+    """One line on stderr about what the user gave and what will not be as they may think."""
+    print(f"warning: {message}", file=sys.stderr)
+
+
 @contextlib.contextmanager
 def progress(*, quiet: bool) -> Iterator[Report]:
     """A bar on stderr that shows stage, step, energy and time left; nothing when quiet."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from mtransfer.fill import fill_smooth
 from mtransfer.warp import forward_warp, vacated_mask
 
+FEATHER_PX = 3
 HALO_SHARE = 0.012  # of the long side: how far a subject's blurred edge and contact shadow reach beyond its mask
 
 
@@ -38,7 +39,8 @@ def make_draft(
     image = target * warped + (1 - target) * take_out(photo, hole)
     vacated = vacated_mask(hole, target)
     seam = grow(target, halo) * grow(1 - target, halo)
-    edit = torch.maximum(grow(target, halo), hole)
+    # The feather lies outside all that changed: inside, it would mix the subject's old outline back in.
+    edit = grow(torch.maximum(grow(target, halo), hole), 2 * FEATHER_PX)
     return Draft(image, target, vacated, seam, edit)
 
 
@@ -52,9 +54,14 @@ def grow(mask: Float[Tensor, "B 1 H W"], width_px: int) -> Float[Tensor, "B 1 H 
     return F.max_pool2d(mask, 2 * width_px + 1, stride=1, padding=width_px)
 
 
-def feather(mask: Float[Tensor, "B 1 H W"], width_px: int) -> Float[Tensor, "B 1 H W"]:
-    """A binary mask with a soft edge of about `width_px` pixels that stays inside it."""
-    inside = -grow(-mask, width_px)
-    kernel = 2 * width_px + 1
-    padded = F.pad(inside, (width_px,) * 4, mode="replicate")
-    return F.avg_pool2d(padded, kernel, stride=1).clamp(0, 1)
+def blend(photo: Float[Tensor, "B 3 H W"], edited: Float[Tensor, "B 3 H W"], edit: Tensor) -> Float[Tensor, "B 3 H W"]:
+    """`edited` inside the edit mask [B,1,H,W], the photo's own pixels outside, a soft edge just inside the mask."""
+    soft = feather((edit > 0).to(photo))
+    return torch.where(soft > 0, photo + soft * (edited - photo), photo)
+
+
+def feather(mask: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
+    """A binary mask with a soft edge of twice FEATHER_PX that stays inside it."""
+    inside = -grow(-mask, FEATHER_PX)
+    padded = F.pad(inside, (FEATHER_PX,) * 4, mode="replicate")
+    return F.avg_pool2d(padded, 2 * FEATHER_PX + 1, stride=1).clamp(0, 1)

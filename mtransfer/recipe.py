@@ -81,11 +81,10 @@ class EditRecipe(Recipe):
 def load_preset(name: str) -> dict[str, Any]:
     """The [sampler] table of pipelines/presets/<name>.toml. Raises InputError for a name that is not there."""
     folder = pipelines_folder() / "presets"
-    path = folder / f"{name}.toml"
-    if not path.is_file():
-        known = ", ".join(sorted(preset.stem for preset in folder.glob("*.toml")))
-        raise InputError(f"--preset {name}: unknown; use one of {known}")
-    table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))["sampler"]
+    known = sorted(preset.stem for preset in folder.glob("*.toml"))
+    if name not in known:
+        raise InputError(f"--preset {name}: unknown; use one of {', '.join(known)}")
+    table: dict[str, Any] = tomllib.loads((folder / f"{name}.toml").read_text(encoding="utf-8"))["sampler"]
     return table
 
 

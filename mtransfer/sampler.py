@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from mtransfer.denoiser import Denoiser, Prompt
-from mtransfer.draft import Draft, feather, make_draft
+from mtransfer.draft import Draft, blend, make_draft
 from mtransfer.errors import InputError, ModelError
 from mtransfer.guidance import Energy, FlowModel, MotionGuidance
 from mtransfer.loop import Anchor, Guide, Step, Timesteps, ddim_timesteps, invert, sample_steps
@@ -22,7 +22,6 @@ from mtransfer.settings import SamplerSettings
 
 Callback = Callable[["MotionGuidedPipeline", int, int, dict[str, Any]], dict[str, Any] | None]
 OutputType = Literal["pil", "pt", "np"]
-FEATHER_PX = 3
 SIDE_MULTIPLE = 64
 
 
@@ -220,8 +219,7 @@ class _Job:
 
     def composite(self, result: Tensor) -> Tensor:
         """The result over the photo with a feathered edit mask: pixels that nothing asked to change are the photo's."""
-        soft = feather(self._changeable(), FEATHER_PX)
-        return self.photo + soft * (result.clamp(0, 1) - self.photo)
+        return blend(self.photo, result.clamp(0, 1), self.draft.edit)
 
 
 def _without_guidance(prompt: Prompt | None) -> Prompt | None:

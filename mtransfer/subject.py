@@ -34,23 +34,26 @@ class Subject:
     box_xyxy: tuple[float, float, float, float]
 
 
-def segment(image: Float[Tensor, "3 H W"], spec: str, alpha: Float[Tensor, "1 H W"] | None = None) -> Subject:
+def segment(
+    image: Float[Tensor, "3 H W"], spec: str, alpha: Float[Tensor, "1 H W"] | None = None, flag: str = "--subject"
+) -> Subject:
     """The subject `spec` names: `auto`, `all`, a point `x,y`, a box `x0,y0,x1,y1` (pixels) or a mask file.
 
-    An alpha channel is the subject of `auto`. Raises InputError when nothing, or no single thing, is found.
+    An alpha channel is the subject of `auto`. Raises InputError, naming the option `flag`, when nothing, or no single
+    thing, is found.
     """
     if spec == "all":
         return subject_from_mask(image, torch.ones_like(image[:1]))
     if spec == "auto":
         mask = alpha if alpha is not None else _cut_out(image, *_automatic_seed(_small(image)))
-    elif numbers := _numbers(spec):
+    elif numbers := _numbers(spec, flag):
         seed = _point_seed if len(numbers) == 2 else _box_seed
-        mask = _cut_out(image, *seed(_small(image), _scaled(numbers, image, spec)))
+        mask = _cut_out(image, *seed(_small(image), _scaled(numbers, image, f"{flag} {spec}")))
     else:
         mask = _mask_file(Path(spec), image)
     share = float(mask.mean())
     if not SMALLEST_SHARE <= share <= (1 if numbers_or_file(spec) else LARGEST_SHARE):
-        raise InputError(f"--subject {spec}: no clear subject found; point at it with --subject x,y or a box")
+        raise InputError(f"{flag} {spec}: no clear subject found; point at it with {flag} x,y or a box")
     return subject_from_mask(image, mask)
 
 
@@ -68,21 +71,21 @@ def subject_from_mask(image: Float[Tensor, "3 H W"], mask: Float[Tensor, "1 H W"
     return Subject(image, mask, tuple(float(v) for v in box))  # type: ignore[arg-type]
 
 
-def _numbers(spec: str) -> list[float]:
+def _numbers(spec: str, flag: str) -> list[float]:
     try:
         numbers = [float(part) for part in spec.split(",")]
     except ValueError:
         return []
     if len(numbers) not in (2, 4):
-        raise InputError(f"--subject {spec}: a point is x,y and a box x0,y0,x1,y1")
+        raise InputError(f"{flag} {spec}: a point is x,y and a box x0,y0,x1,y1")
     return numbers
 
 
-def _scaled(numbers: list[float], image: Tensor, spec: str) -> list[float]:
+def _scaled(numbers: list[float], image: Tensor, given: str) -> list[float]:
     height, width = image.shape[-2:]
     inside = all(0 <= n <= (width, height)[i % 2] for i, n in enumerate(numbers))
     if not inside or (len(numbers) == 4 and not (numbers[0] < numbers[2] and numbers[1] < numbers[3])):
-        raise InputError(f"--subject {spec}: outside the picture of {width} x {height} pixels, or an empty box")
+        raise InputError(f"{given}: outside the picture of {width} x {height} pixels, or an empty box")
     scale = _scale(image)
     return [n * scale for n in numbers]
 

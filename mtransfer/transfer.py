@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtransfer.clip import parse_pair, probe, read_frames, require_pair
-from mtransfer.console import Report
-from mtransfer.draft import Draft, feather, make_draft
+from mtransfer.console import Report, warn
+from mtransfer.draft import Draft, blend, make_draft
 from mtransfer.elementary import edit_field
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField, resize
@@ -26,7 +26,7 @@ from mtransfer.preview import with_flow, with_mask
 from mtransfer.raft import MAX_LEVELS, FlowNet
 from mtransfer.recipe import EditRecipe, Recipe, TransferRecipe
 from mtransfer.retarget import Fit, camera_flow, fit_frames, fit_similarity, moving_subject, retarget, subject_motion_px
-from mtransfer.sampler import FEATHER_PX, SIDE_MULTIPLE
+from mtransfer.sampler import SIDE_MULTIPLE
 from mtransfer.subject import Subject, segment
 
 CLIP_SIDE_PX, SEARCH_SIDE_PX = 512, 256  # long sides at which a clip's flow is read, and candidates are compared
@@ -154,7 +154,7 @@ def _clip_motion(recipe: TransferRecipe, frames: Tensor, reading: FlowField) -> 
     if recipe.clip_subject == "auto":
         subject, camera = moving_subject(frames[0], reading)
     else:
-        subject = segment(frames[0], recipe.clip_subject)
+        subject = segment(frames[0], recipe.clip_subject, flag="--clip-subject")
         camera = camera_flow(reading, 1 - subject.mask)
     if recipe.camera == "keep" or recipe.clip_subject == "all":
         return subject, reading
@@ -172,10 +172,12 @@ def _finish(run: _Run, photo: Photo, subject: Subject, flow: FlowField, panels: 
     """Sample at the model's size, bring the result to the photo's, measure."""
     recipe, own = run.recipe, photo.image[None].to(run.device)
     mask = subject.mask[None].to(run.device)
+    if not bool(flow.flow.any()):
+        raise InputError("the motion asked for is zero, so nothing would move; ask for more, or for --strength above 0")
     with run.stage("warp"):
         draft = make_draft(own, flow.flow.to(run.device), mask)
     if recipe.sampler.steps == 0:
-        edited, evaluations = _over(own, draft.image, draft), 0
+        edited, evaluations = blend(own, draft.image, draft.edit), 0
     else:
         edited, evaluations = _sample(run, own, flow, mask, draft)
     with run.stage("measure"):
@@ -201,6 +203,8 @@ def _sample(run: _Run, own: Tensor, flow: FlowField, mask: Tensor, draft: Draft)
     settings = run.recipe.sampler
     with run.stage("model"):
         pipe = load_pipeline(run.model, run.device, choose_dtype(run.recipe.dtype, run.device))
+        if (run.recipe.prompt or run.recipe.negative_prompt) and not pipe.takes_prompt:
+            warn(f"--prompt: the model {run.model} takes no text, so it has no effect")
         guide = load_flow_model(run.recipe.flow_model, settings.flow_updates, settings.flow_levels, run.device)
     size = model_size(tuple(own.shape[-2:]), model_side_px(run.model))  # type: ignore[arg-type]
     small = F.interpolate(own, size, mode="area")
@@ -220,12 +224,7 @@ def _sample(run: _Run, own: Tensor, flow: FlowField, mask: Tensor, draft: Draft)
     started_warm = settings.start == "warp"
     base_small, base = (result.draft.image, draft.image) if started_warm else (small, own)
     change = F.interpolate(result.images - base_small, own.shape[-2:], mode="bicubic", align_corners=False)
-    return _over(own, (base + change).clamp(0, 1), draft), result.evaluations
-
-
-def _over(own: Tensor, edited: Tensor, draft: Draft) -> Tensor:
-    soft = feather((draft.edit > 0).to(own), FEATHER_PX)
-    return torch.where(soft > 0, own + soft * (edited - own), own)
+    return blend(own, (base + change).clamp(0, 1), draft.edit), result.evaluations
 
 
 def model_size(size: tuple[int, int], long_side: int) -> tuple[int, int]:

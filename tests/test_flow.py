@@ -1,0 +1,89 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from mtransfer.errors import InputError
+from mtransfer.field import affine_flow, translate_flow
+from mtransfer.flow import DisFlow, consistency, estimate, estimate_field
+from mtransfer.guidance import FlowModel
+
+SIZE = (96, 128)
+
+
+def texture(seed: int = 0) -> Tensor:
+    noise = torch.rand(1, 3, SIZE[0] // 4, SIZE[1] // 4, generator=torch.Generator().manual_seed(seed))
+    return F.interpolate(noise, SIZE, mode="bicubic").clamp(0, 1)
+
+
+@given(st.floats(-20, 20, width=32), st.floats(-20, 20, width=32))
+def test_a_translation_and_its_inverse_agree_everywhere(dx, dy) -> None:
+    assert bool((consistency(translate_flow(SIZE, dx, dy).flow, translate_flow(SIZE, -dx, -dy).flow) == 1).all())
+
+
+@given(st.floats(-20, 20), st.floats(0.8, 1.25))
+def test_a_turn_and_its_inverse_agree_where_they_meet(rotate_deg, scale) -> None:
+    there = affine_flow(SIZE, (63.5, 47.5), rotate_deg=rotate_deg, scale=scale).flow
+    back = affine_flow(SIZE, (63.5, 47.5), rotate_deg=-rotate_deg, scale=1 / scale).flow
+    assert bool((consistency(there, back)[..., 28:68, 40:88] == 1).all())
+
+
+def test_confidence_is_lost_just_where_the_flows_disagree() -> None:
+    forward, backward = translate_flow(SIZE, 10, 0).flow, translate_flow(SIZE, -10, 0).flow.clone()
+    backward[:, :, 40:60, 50:80] = 5
+    agrees = consistency(forward, backward)
+    # The forward flow carries columns 40 to 69 onto the disturbed 50 to 79.
+    assert not agrees[..., 40:60, 40:70].any()
+    assert int((agrees == 0).sum()) == 20 * 30
+
+
+@pytest.mark.parametrize(("gap_px", "agrees"), [(0.70, 1), (0.72, 0)])
+def test_still_pixels_may_differ_by_the_root_of_a_half(gap_px, agrees) -> None:
+    still = torch.zeros(1, 2, *SIZE)
+    assert bool((consistency(still, translate_flow(SIZE, gap_px, 0).flow) == agrees).all())
+
+
+@pytest.mark.parametrize(("gap_px", "agrees"), [(13.0, 1), (14.0, 0)])
+def test_long_vectors_may_differ_by_a_tenth(gap_px, agrees) -> None:
+    forward, backward = translate_flow(SIZE, 100, 0).flow, translate_flow(SIZE, gap_px - 100, 0).flow
+    assert bool((consistency(forward, backward) == agrees).all())
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(7, 0), (-4, 5)])
+def test_dis_finds_a_known_translation(dx, dy) -> None:
+    field = estimate_field(DisFlow(), texture(), texture().roll((dy, dx), (2, 3)))
+    inner = field.flow[..., 16:-16, 16:-16]
+    wanted = torch.tensor([dx, dy]).view(1, 2, 1, 1)
+    assert (inner - wanted).norm(dim=1).median() < 0.2
+    assert field.confidence[..., 16:-16, 16:-16].mean() > 0.95
+
+
+def test_dis_takes_a_batch_image_by_image() -> None:
+    first, second = texture(), texture(1)
+    both = estimate(DisFlow(), torch.cat([first, second]), torch.cat([first.roll(3, 3), second.roll(-2, 2)]))
+    torch.testing.assert_close(both[:1], estimate(DisFlow(), first, first.roll(3, 3)))
+    torch.testing.assert_close(both[1:], estimate(DisFlow(), second, second.roll(-2, 2)))
+
+
+def test_dis_refuses_to_guide() -> None:
+    model = DisFlow()
+    assert isinstance(model, FlowModel)
+    model.encode(texture())
+    with pytest.raises(InputError, match="dis has no gradient and cannot guide; use auto"):
+        model.flow(texture().requires_grad_())
+
+
+def test_what_only_one_picture_shows_is_not_trusted() -> None:
+    """A square covers half of what it moves over: there forward and backward cannot agree."""
+    first, second = texture(), texture()
+    patch = texture(2)[..., :40, :40]
+    first[..., 30:70, 20:60], second[..., 30:70, 50:90] = patch, patch
+    confidence = estimate_field(DisFlow(), first, second).confidence
+    assert confidence[..., 34:66, 24:56].mean() > 0.9
+    assert confidence[..., 34:66, 66:86].mean() < 0.3
+
+
+def test_flow_is_read_without_gradients() -> None:
+    assert not estimate(DisFlow(), texture(), texture()).requires_grad
