@@ -75,14 +75,27 @@ def test_dis_refuses_to_guide() -> None:
         model.flow(texture().requires_grad_())
 
 
-def test_what_only_one_picture_shows_is_not_trusted() -> None:
-    """A square covers half of what it moves over: there forward and backward cannot agree."""
-    first, second = texture(), texture()
-    patch = texture(2)[..., :40, :40]
-    first[..., 30:70, 20:60], second[..., 30:70, 50:90] = patch, patch
-    confidence = estimate_field(DisFlow(), first, second).confidence
-    assert confidence[..., 34:66, 24:56].mean() > 0.9
-    assert confidence[..., 34:66, 66:86].mean() < 0.3
+class Brightness:
+    """Flow along x by the difference in brightness, times `backward` when the brighter picture is the source."""
+
+    def __init__(self, backward: float) -> None:
+        self.backward = backward
+
+    def encode(self, source: Tensor) -> None:
+        self.source = source
+
+    def flow(self, image: Tensor) -> Tensor:
+        gain = 10 * (image - self.source)[:, :1]
+        gain = torch.where(gain < 0, self.backward * gain, gain)
+        return torch.cat([gain, 0 * gain], dim=1)
+
+
+def test_both_directions_are_read_and_the_forward_one_is_kept() -> None:
+    dark, bright = torch.zeros(1, 3, *SIZE), torch.ones(1, 3, *SIZE)
+    for backward, confidence in ((1, 1), (0.5, 0)):
+        field = estimate_field(Brightness(backward), dark, bright)
+        torch.testing.assert_close(field.flow, translate_flow(SIZE, 10, 0).flow)
+        assert bool((field.confidence == confidence).all())
 
 
 def test_flow_is_read_without_gradients() -> None:
