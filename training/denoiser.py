@@ -1,4 +1,4 @@
-"""Train the embedded denoiser: an x0-predicting UNet on folded pixels that also sees a mask and what is around it.
+"""Train the embedded denoiser: a v-predicting UNet on folded pixels that also sees a mask and what is around it.
 
 Input channels, in the order of Stable Diffusion's inpainting nets: 48 of the noised picture, 1 of the mask, 48 of the
 hole is what lies behind a cut-out, never another cut-out. Part of the noised pictures hold a rough fill in the hole
@@ -29,7 +29,7 @@ SCHEDULER = {
     "beta_schedule": "scaled_linear",
     "beta_start": 0.00085,
     "beta_end": 0.012,
-    "prediction_type": "sample",
+    "prediction_type": "v_prediction",
     "clip_sample": False,
     "set_alpha_to_one": False,
     "steps_offset": 1,
@@ -112,7 +112,9 @@ def loss_of_batch(unet: UNet2DModel, scheduler: DDIMScheduler, batch: tuple[Tens
     steps = (1000 * torch.rand(len(truth), device=truth.device) ** 1.4).long()
     noised = scheduler.add_noise(z_start, torch.randn_like(z0), steps)
     cells = F.avg_pool2d(mask, BLOCK_PX)
-    predicted = vae.decode(unet(torch.cat([noised, cells, surround], dim=1), steps).sample).sample
+    v = unet(torch.cat([noised, cells, surround], dim=1), steps).sample
+    a_t = scheduler.alphas_cumprod.to(noised)[steps].view(-1, 1, 1, 1)
+    predicted = vae.decode(a_t.sqrt() * noised - (1 - a_t).sqrt() * v).sample
     weight = 0.5 + 1.5 * mask
     error = (weight * (predicted - truth).abs()).mean()
     across = (weight[..., 1:] * (predicted - truth).diff(dim=-1).abs()).mean()
@@ -122,7 +124,7 @@ def loss_of_batch(unet: UNet2DModel, scheduler: DDIMScheduler, batch: tuple[Tens
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=6800)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
