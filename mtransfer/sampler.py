@@ -162,7 +162,8 @@ class _Job:
         hole = (self.draft.vacated > 0).to(base) if self.settings.start == "warp" else self._changeable()
         with torch.no_grad():
             around = self.pipe.encode_image(torch.where(hole > 0, 0.5, base))
-        return torch.cat([_to_cells(hole, around), around], dim=1)
+        share = F.avg_pool2d(hole, hole.shape[-1] // around.shape[-1])
+        return torch.cat([share, around], dim=1)
 
     def _changeable(self) -> Tensor:
         return (self.draft.edit > 0).to(self.photo)

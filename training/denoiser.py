@@ -1,8 +1,8 @@
 """Train the embedded denoiser: a v-predicting UNet on folded pixels that also sees a mask and what is around it.
 
 Input channels, in the order of Stable Diffusion's inpainting nets: 48 of the noised picture, 1 of the mask, 48 of the
-hole is what lies behind a cut-out, never another cut-out. Part of the noised pictures hold a rough fill in the hole
-instead of the truth, because that is what the sampler starts from.
+picture with the masked part zeroed. The truth of a hole is what lies behind a cut-out, never another cut-out. Part of
+the noised pictures hold a rough fill in the hole instead of the truth, because that is what the sampler starts from.
 """
 
 import argparse
