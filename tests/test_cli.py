@@ -217,7 +217,13 @@ def test_a_read_only_folder_is_refused_at_once(place, inputs, tmp_path, capsys) 
 
 
 def test_unknown_options_and_missing_arguments_are_usage_errors(tmp_path, capsys) -> None:
-    for words in (["edit", "--wobble"], ["edit"], ["wobble"], ["edit", KITE], ["edit", KITE, "--rotate", "east", "-o", tmp_path]):
+    for words in (
+        ["edit", "--wobble"],
+        ["edit"],
+        ["wobble"],
+        ["edit", KITE],
+        ["edit", KITE, "--rotate", "east", "-o", tmp_path],
+    ):
         ended = command(capsys, *words)
         assert ended.code == 2
         assert "Traceback" not in ended.err
@@ -298,7 +304,10 @@ def test_the_real_command_prints_our_lines_only(inputs, tmp_path) -> None:
 def test_a_prompt_that_has_no_effect_is_said(option, inputs, tmp_path, capsys) -> None:
     words = ["edit", inputs / "disc.png", "--translate", "20,0", "--model", "embedded", "--set", "sampler.steps=4"]
     ended = command(capsys, *words, option, "a disc", "-o", tmp_path / "out", "--quiet", "--json")
-    assert (ended.code, ended.message) == (0, "warning: --prompt: the model embedded takes no text, so it has no effect")
+    assert (ended.code, ended.message) == (
+        0,
+        "warning: --prompt: the model embedded takes no text, so it has no effect",
+    )
 
 
 def test_help_and_version(capsys) -> None:
