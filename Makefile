@@ -1,11 +1,10 @@
 PYTHON := $(shell command -v python3.11 || command -v python3)
-PHOTO ?= samples/photo.png
 READY := .venv/.ready
 
-.PHONY: demo test check
+.PHONY: demo test check train-data train-flow train-denoiser train-evaluate
 
 demo: $(READY)
-	.venv/bin/mtransfer transfer samples/bunny.mp4 $(PHOTO) -o out/demo --overwrite
+	.venv/bin/mtransfer transfer samples/box.mp4 samples/wooden_bird.jpg --pair 0:20 -o out/demo --overwrite
 
 test: $(READY)
 	.venv/bin/python -m pytest -m "not needs_cuda"
@@ -14,6 +13,19 @@ check: $(READY)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+# From Debian's free pictures to the embedded weights; each goes on where it stopped.
+train-data: $(READY)
+	.venv/bin/python -m training.images
+
+train-flow: $(READY)
+	.venv/bin/python -m training.flow_net
+
+train-denoiser: $(READY)
+	.venv/bin/python -m training.denoiser
+
+train-evaluate: $(READY)
+	.venv/bin/python -m training.evaluate
 
 $(READY): pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \

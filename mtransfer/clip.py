@@ -27,6 +27,7 @@ from mtransfer.errors import InputError
 decord.logging.set_level(decord.logging.QUIET)
 
 CRF = 17  # H.264 quality of written clips: about the lowest that shows no loss
+NO_TIME_S = -1e6  # decord gives about -9e15 for a frame without a time
 BT709 = 1  # in H.264 for primaries, transfer and matrix alike
 
 
@@ -52,15 +53,26 @@ def probe(path: str | os.PathLike[str]) -> Clip:
     """Look into a video file. Raises InputError when it is missing, no video, cut short or broken."""
     path = Path(path)
     reader = _open(path)
-    times_s = np.asarray(reader.get_frame_timestamp(range(len(reader))), dtype=np.float64)
-    start_s = times_s[0, 0]
+    starts_s, end_s = _times_s(reader, path)
     height, width = _read_rgb(reader, 0, path).shape[:2]
     return Clip(
         path=path,
         size=(height, width),
-        duration_s=float(times_s[-1, 1] - start_s),
-        timestamps_s=tuple((times_s[:, 0] - start_s).tolist()),
+        duration_s=end_s - starts_s[0],
+        timestamps_s=tuple(start_s - starts_s[0] for start_s in starts_s),
     )
+
+
+def _times_s(reader: decord.VideoReader, path: Path) -> tuple[list[float], float]:
+    """When each frame appears and when the last one ends; evenly spaced where the container tells no times (AVI)."""
+    times_s = np.asarray(reader.get_frame_timestamp(range(len(reader))), dtype=np.float64)
+    if times_s[0, 0] > NO_TIME_S and times_s[-1, 1] > times_s[0, 0]:
+        return times_s[:, 0].tolist(), float(times_s[-1, 1])
+    with av.open(str(path)) as container:
+        rate = container.streams.video[0].average_rate
+    if not rate:
+        raise InputError(f"{path} tells neither frame times nor a frame rate; re-encode it as mp4")
+    return [float(index / rate) for index in range(len(reader))], float(len(reader) / rate)
 
 
 def read_frames(

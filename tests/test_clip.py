@@ -163,6 +163,13 @@ def test_variable_frame_rate(tmp_path: Path):
     assert numbers(read_frames(clip, range(6))) == list(range(6))
 
 
+def test_frames_without_times_are_evenly_spaced(tmp_path: Path):
+    clip = probe(encode(tmp_path / "clip.avi", ramp(8)))
+    assert clip.average_fps == pytest.approx(10)
+    assert clip.timestamps_s == pytest.approx([i / 10 for i in range(8)])
+    assert parse_position("0.35s", clip) == 3
+
+
 def test_times_start_at_zero_where_the_container_does_not(tmp_path: Path):
     clip = probe(encode(tmp_path / "late.mkv", ramp(4), pts=[2000, 2100, 2200, 2300]))
     assert clip.timestamps_s == pytest.approx([0, 0.1, 0.2, 0.3], abs=2e-3)

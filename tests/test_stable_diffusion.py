@@ -1,0 +1,297 @@
+"""Models of Stable Diffusion's layout, by the command and from Python: a tiny random one with every file of the real."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from command_line import command, contents
+from diffusers import DDIMScheduler
+from PIL import Image
+from tiny_sd import add_safety_checker, build_tiny_sd
+from transformers import CLIPTextModel
+
+from mtransfer.errors import ModelError
+from mtransfer.loop import ddim_timesteps
+from mtransfer.models import load_pipeline
+from mtransfer.recipe import load_preset
+from mtransfer.sampler import MotionGuidedPipeline
+from mtransfer.settings import SamplerSettings
+
+KITE = Path(__file__).parent.parent / "samples" / "kite.jpg"
+CPU = torch.device("cpu")
+SIZE = (128, 192)
+FEW = ["--set", "sampler.steps=4", "--set", "sampler.flow_updates=1", "--set", "sampler.flow_levels=1"]
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    return lambda **choices: build_tiny_sd(tmp_path_factory.mktemp("tiny_sd"), **choices)
+
+
+@pytest.fixture(scope="session")
+def tiny_sd(build) -> Path:
+    return build()
+
+
+@pytest.fixture
+def pipe(tiny_sd) -> MotionGuidedPipeline:
+    return quiet(MotionGuidedPipeline.from_pretrained(tiny_sd, use_safetensors=True, low_cpu_mem_usage=False))
+
+
+def quiet(pipe: MotionGuidedPipeline) -> MotionGuidedPipeline:
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+class Shift:
+    """A flow estimator that sees the brightness of the image as motion: cheap, and differentiable."""
+
+    def encode(self, source: torch.Tensor) -> None:
+        self._source = source
+
+    def flow(self, image: torch.Tensor) -> torch.Tensor:
+        return 8 * (image - self._source)[:, :2]
+
+
+def settings(**changes: Any) -> SamplerSettings:
+    return SamplerSettings(**{**load_preset("fast"), "steps": 4, **changes})
+
+
+def photo() -> torch.Tensor:
+    rough = torch.rand(1, 3, 16, 24, generator=torch.Generator().manual_seed(3))
+    return torch.nn.functional.interpolate(rough, SIZE, mode="bicubic").clamp(0, 1)
+
+
+def flow() -> torch.Tensor:
+    field = torch.zeros(1, 2, *SIZE)
+    field[:, 0, 40:90, 50:110] = 24
+    return field
+
+
+def sampled(pipe: MotionGuidedPipeline, prompt: str = "a kite", seed: int = 0, **changes: Any) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    chosen = settings(**changes)
+    return pipe(photo(), flow(), Shift(), chosen, prompt=prompt, generator=generator, output_type="pt").images
+
+
+def test_the_command_runs_a_model_directory(tiny_sd, tmp_path, capsys) -> None:
+    """The whole path, at 512 pixels: the prompt and its scale change the picture, and nothing but our lines is said."""
+    pictures = {}
+    for name, words in {
+        "kite": ["--prompt", "a kite"],
+        "plane": ["--prompt", "one aeroplane"],
+        "strong": ["--prompt", "a kite", "--set", "sampler.guidance_scale=12.0"],
+    }.items():
+        where = ["--model", tiny_sd, "-o", tmp_path / name, "--json", "--subject", "170,150,350,330"]
+        ended = command(capsys, "edit", KITE, "--translate", "40,0", *where, *FEW, *words)
+        assert (ended.code, ended.err) == (0, "")
+        assert json.loads(ended.out)["guided_evaluations"] >= 1
+        pictures[name] = (tmp_path / name / "edited.png").read_bytes()
+    assert len(set(pictures.values())) == 3
+    with Image.open(tmp_path / "kite" / "edited.png") as edited, Image.open(KITE) as original:
+        assert edited.size == original.size
+        assert edited.crop((0, 0, 100, 60)).tobytes() == original.convert("RGB").crop((0, 0, 100, 60)).tobytes()
+
+
+def test_the_models_long_side_is_512_pixels(tiny_sd, tmp_path, capsys, monkeypatch) -> None:
+    sizes = []
+    encode = MotionGuidedPipeline.encode_image
+
+    def watched(pipe: MotionGuidedPipeline, image: torch.Tensor) -> torch.Tensor:
+        sizes.append(tuple(image.shape[-2:]))
+        return encode(pipe, image)
+
+    monkeypatch.setattr(MotionGuidedPipeline, "encode_image", watched)
+    where = ["--model", tiny_sd, "-o", tmp_path / "out", "--quiet", "--subject", "170,150,350,330"]
+    assert command(capsys, "edit", KITE, "--translate", "40,0", *where, *FEW).code == 0
+    assert set(sizes) == {(384, 512)}
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_download_loads_with_or_without_its_safety_checker(whole, tiny_sd, tmp_path, capfd) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_sd, folder)
+    if whole:
+        add_safety_checker(folder)
+    pipe = load_pipeline(str(folder), CPU, torch.float32)
+    assert isinstance(pipe.scheduler, DDIMScheduler)
+    assert pipe.scheduler.config.clip_sample is False
+    assert pipe.scheduler.config.beta_schedule == "scaled_linear"
+    assert pipe.takes_prompt
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_text_encoder_has_its_weights(pipe, tiny_sd) -> None:
+    encoder = CLIPTextModel.from_pretrained(tiny_sd / "text_encoder", use_safetensors=True)
+    tokens = pipe.tokenizer("a kite", padding="max_length", max_length=77, return_tensors="pt").input_ids
+    assert tokens[0, 0] == 188
+    wanted = encoder(tokens).last_hidden_state
+    found = pipe._encode_prompt("a kite", "", 4.0)
+    torch.testing.assert_close(found.positive, wanted, rtol=1e-4, atol=1e-5)
+    assert (found.negative - wanted).abs().max() > 0.01
+
+
+def test_weights_that_would_be_unpickled_are_refused(build, tmp_path, capsys) -> None:
+    folder = build(safetensors=False)
+    assert list(folder.glob("*/*.bin"))
+    ended = command(capsys, "edit", KITE, "--translate", "40,0", "--model", folder, "-o", tmp_path / "out", "--quiet")
+    assert ended.code in (1, 2)
+    assert ended.message.startswith(f"error: --model {folder}: cannot be loaded")
+    assert contents(tmp_path) == {}
+
+
+def test_guidance_evaluates_both_prompts_at_once(pipe) -> None:
+    rows: list[int] = []
+    pipe.unet.register_forward_pre_hook(lambda net, inputs: rows.append(len(inputs[0])))
+    sampled(pipe, guidance_scale=4.0)
+    assert set(rows) == {2}
+    rows.clear()
+    sampled(pipe, guidance_scale=1.0)
+    assert set(rows) == {1}
+
+
+def test_the_guided_estimate_goes_from_the_negative_prompt_past_the_prompt(pipe) -> None:
+    z, t = torch.randn(1, 4, 16, 24, generator=torch.Generator().manual_seed(1)), 400
+    prompt = pipe._encode_prompt("a kite", "rain", 3.0)
+    with torch.no_grad():
+        against, towards = (
+            pipe.unet(z, t, encoder_hidden_states=text).sample for text in (prompt.negative, prompt.positive)
+        )
+        found = denoiser(pipe, settings(guidance_scale=3.0), "a kite", "rain")(z, t)
+    assert (towards - against).abs().max() > 1e-5
+    torch.testing.assert_close(found, against + 3 * (towards - against), rtol=1e-4, atol=1e-5)
+
+
+def denoiser(pipe: MotionGuidedPipeline, chosen: SamplerSettings, prompt: str, negative: str) -> Any:
+    from mtransfer.denoiser import Denoiser
+
+    encoded = pipe._encode_prompt(prompt, negative, chosen.guidance_scale)
+    return Denoiser(pipe.unet, pipe.scheduler.alphas_cumprod, "epsilon", encoded)
+
+
+def test_prompt_and_seed_decide(pipe) -> None:
+    first = sampled(pipe)
+    assert torch.equal(first, sampled(pipe))
+    assert not torch.equal(first, sampled(pipe, prompt="one aeroplane"))
+    assert not torch.equal(first, sampled(pipe, seed=1))
+    assert not first.requires_grad
+
+
+@pytest.mark.parametrize("start", ["inverted", "noise", "warp"])
+@pytest.mark.parametrize("through_denoiser", [False, True])
+def test_every_start_runs(start, through_denoiser, pipe) -> None:
+    image = sampled(pipe, start=start, start_t=1000, through_denoiser=through_denoiser)
+    assert image.shape == (1, 3, *SIZE)
+    assert image.isfinite().all()
+    assert torch.equal(image[..., :20, :], photo()[..., :20, :])
+
+
+def test_inversion_takes_the_prompt_without_guidance(pipe) -> None:
+    rows: list[int] = []
+    pipe.unet.register_forward_pre_hook(lambda net, inputs: rows.append(len(inputs[0])))
+    sampled(pipe, start="inverted", start_t=1000, guidance_scale=4.0)
+    assert rows == [1, 1, 1, 1, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
+def test_what_the_net_predicts_is_read_from_the_scheduler(prediction_type, build) -> None:
+    pipe = load_pipeline(str(build(prediction_type=prediction_type)), CPU, torch.float32)
+    z, t = torch.randn(1, 4, 16, 24, generator=torch.Generator().manual_seed(1)), 400
+    a_t = pipe.scheduler.alphas_cumprod[t]
+    prompt = pipe._encode_prompt("a kite", "", 1.0)
+    with torch.no_grad():
+        output = pipe.unet(z, t, encoder_hidden_states=prompt.positive).sample
+        clean = pipe.scheduler.step(output, t, z).pred_original_sample if pipe.scheduler.set_timesteps(1000) is None else 0
+    wanted = (z - a_t**0.5 * clean) / (1 - a_t) ** 0.5
+    seen: list[torch.Tensor] = []
+    pipe.unet.register_forward_pre_hook(lambda net, inputs: seen.append(inputs[0]))
+    assert sampled(pipe).isfinite().all()
+    from mtransfer.denoiser import Denoiser
+
+    with torch.no_grad():
+        found = Denoiser(pipe.unet, pipe.scheduler.alphas_cumprod, prediction_type, prompt)(z, t)
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("start", ["warp", "inverted"])
+def test_a_net_that_inpaints_gets_mask_and_surroundings(start, build) -> None:
+    pipe = load_pipeline(str(build(input_channels=9)), CPU, torch.float32)
+    seen: list[torch.Tensor] = []
+    handle = pipe.unet.register_forward_pre_hook(lambda net, inputs: seen.append(inputs[0]))
+    assert sampled(pipe, start=start).isfinite().all()
+    handle.remove()
+    channels = seen[-1]
+    assert channels.shape[1:] == (9, SIZE[0] // 8, SIZE[1] // 8)
+    mask = channels[:, 4]
+    assert set(mask.unique().tolist()) == {0.0, 1.0}
+    assert not mask[:, 0].any()  # nothing to paint at the top of the photo
+
+
+def test_a_net_of_another_kind_is_refused(build) -> None:
+    pipe = load_pipeline(str(build(input_channels=8)), CPU, torch.float32)
+    with pytest.raises(ModelError, match="8 input channels"):
+        sampled(pipe)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_runs(dtype, tiny_sd) -> None:
+    pipe = load_pipeline(str(tiny_sd), CPU, dtype)
+    assert pipe.unet.dtype == pipe.vae.dtype == pipe.text_encoder.dtype == dtype
+    image = sampled(pipe)
+    assert image.dtype == torch.float32
+    assert image.isfinite().all()
+
+
+def test_output_types(pipe) -> None:
+    def run(output_type: str) -> Any:
+        generator = torch.Generator().manual_seed(0)
+        return pipe(photo(), flow(), Shift(), settings(), generator=generator, output_type=output_type).images
+
+    tensor, array, (image,) = run("pt"), run("np"), run("pil")
+    assert array.shape == (1, *SIZE, 3)
+    assert torch.equal(torch.from_numpy(array).permute(0, 3, 1, 2), tensor)
+    assert image.size == SIZE[::-1]
+    assert pipe(image, flow(), Shift(), settings()).images[0].size == SIZE[::-1]
+
+
+def test_the_callback_sees_every_evaluation_and_may_return_nothing(pipe) -> None:
+    calls = []
+
+    def callback(given: MotionGuidedPipeline, step: int, t: int, values: dict[str, Any]) -> None:
+        assert given is pipe
+        assert values["latents"].shape == (1, 4, SIZE[0] // 8, SIZE[1] // 8)
+        calls.append((step, t))
+
+    chosen = settings(recursions=2, start_t=1000)
+    pipe(photo(), flow(), Shift(), chosen, callback_on_step_end=callback)
+    timesteps = ddim_timesteps(pipe.scheduler.alphas_cumprod, 4, 1000).t
+    assert calls == [(step, t) for step, t in enumerate(timesteps) for _ in range(2)]
+
+
+def test_latents_that_the_callback_returns_are_taken(pipe) -> None:
+    def erase(given: MotionGuidedPipeline, step: int, t: int, values: dict[str, Any]) -> dict[str, Any]:
+        return {"latents": torch.zeros_like(values["latents"])}
+
+    seeds = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
+    runs = [
+        pipe(photo(), flow(), Shift(), settings(), generator=seed, callback_on_step_end=erase, output_type="pt").images
+        for seed in seeds
+    ]
+    assert torch.equal(*runs)  # whatever was sampled, its latents were replaced at the end
+
+
+def test_the_progress_bar_is_diffusers_own(pipe, capfd) -> None:
+    sampled(pipe)
+    assert capfd.readouterr().err == ""
+    pipe.set_progress_bar_config(disable=False)
+    sampled(pipe, start_t=1000)
+    assert "4/4" in capfd.readouterr().err
+
+
+def test_to_moves_every_part(pipe) -> None:
+    assert pipe.to(torch.float64) is pipe
+    assert {part.dtype for part in (pipe.vae, pipe.unet, pipe.text_encoder)} == {torch.float64}

@@ -1,0 +1,188 @@
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtransfer.errors import InputError
+from mtransfer.output import save_png
+from mtransfer.photo import read_photo
+from mtransfer.subject import Subject, segment, subject_from_mask
+from mtransfer.warp import pixel_grid
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+SIZE = (150, 200)
+
+
+def disc(x: float, y: float, radius: float) -> Tensor:
+    grid_x, grid_y = pixel_grid(torch.zeros(1, 1, *SIZE))[0]
+    return ((grid_x - x) ** 2 + (grid_y - y) ** 2 <= radius**2).float()[None]
+
+
+ORANGE_DISC, BLUE_DISC = disc(80, 70, 28), disc(160, 110, 16)
+
+
+def scene() -> Tensor:
+    """An orange disc towards the middle and a smaller blue one in a corner, on noisy grey."""
+    noise = torch.rand(1, 1, SIZE[0] // 2, SIZE[1] // 2, generator=torch.Generator().manual_seed(0))
+    image = (0.5 + 0.15 * (F.interpolate(noise, SIZE, mode="bicubic")[0] - 0.5)).expand(3, -1, -1)
+    for mask, colour in ((ORANGE_DISC, (0.95, 0.5, 0.1)), (BLUE_DISC, (0.1, 0.3, 0.9))):
+        image = torch.where(mask > 0, torch.tensor(colour).view(3, 1, 1) + 0.3 * (image - 0.5), image)
+    return image.clamp(0, 1)
+
+
+def overlap(found: Subject, truth: Tensor) -> float:
+    solid = (found.mask > 0.5).float()
+    return float((solid * truth).sum() / torch.maximum(solid, truth).sum())
+
+
+def refused(spec: str, image: Tensor | None = None, alpha: Tensor | None = None) -> str:
+    with pytest.raises(InputError) as error:
+        segment(scene() if image is None else image, spec, alpha)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "truth"),
+    [
+        ("80,70", ORANGE_DISC),
+        ("95,60", ORANGE_DISC),
+        ("160,110", BLUE_DISC),
+        ("45,35,115,105", ORANGE_DISC),
+        ("135,85,185,135", BLUE_DISC),
+        ("80.5, 70.25", ORANGE_DISC),
+    ],
+)
+def test_a_point_or_a_box_shows_the_subject(spec, truth) -> None:
+    found = segment(scene(), spec)
+    assert overlap(found, truth) > 0.95
+    assert 0 <= found.mask.min() <= found.mask.max() <= 1
+
+
+def test_left_alone_it_finds_what_stands_out_towards_the_middle() -> None:
+    found = segment(scene(), "auto")
+    assert overlap(found, ORANGE_DISC) > 0.95
+    assert found.box_xyxy == pytest.approx((52, 42, 109, 99), abs=2)
+
+
+def test_all_is_the_whole_picture() -> None:
+    found = segment(scene(), "all")
+    assert bool((found.mask == 1).all())
+    assert found.box_xyxy == (0, 0, 200, 150)
+
+
+def test_an_alpha_channel_is_the_subject_until_another_is_shown() -> None:
+    alpha = disc(150, 40, 20) * 0.75
+    assert torch.equal(segment(scene(), "auto", alpha).mask, alpha)
+    assert overlap(segment(scene(), "80,70", alpha), ORANGE_DISC) > 0.95
+
+
+def test_a_mask_file_is_the_subject_by_its_brightness(tmp_path: Path) -> None:
+    mask = 0.6 * disc(150, 40, 20)
+    save_png(mask.expand(3, -1, -1), tmp_path / "mask.png")
+    found = segment(scene(), str(tmp_path / "mask.png"))
+    torch.testing.assert_close(found.mask, mask, atol=1 / 255, rtol=0)
+    assert found.box_xyxy == (130, 20, 171, 61)
+
+
+def test_a_mask_file_with_alpha_is_the_subject_by_its_alpha() -> None:
+    fish = read_photo(SAMPLES / "goldfish.png")
+    if fish.alpha is None:
+        pytest.skip("the sample has no alpha channel")
+
+
+@pytest.mark.parametrize("size", [(455, 768), (900, 1200), (64, 80)])
+def test_a_subject_is_found_at_the_pictures_own_size(size) -> None:
+    image, truth = (F.interpolate(p[None], size, mode="area")[0] for p in (scene(), ORANGE_DISC))
+    found = segment(image, "auto")
+    assert found.mask.shape == (1, *size)
+    assert overlap(found, (truth > 0.5).float()) > 0.9
+
+
+@pytest.mark.parametrize("spec", ["auto", "80,70", "45,35,115,105"])
+def test_the_same_picture_gives_the_same_subject(spec) -> None:
+    assert torch.equal(segment(scene(), spec).mask, segment(scene(), spec).mask)
+
+
+def test_a_ring_keeps_its_hole() -> None:
+    image = torch.where(disc(80, 70, 13) > 0, torch.full((3, *SIZE), 0.5), scene())
+    assert overlap(segment(image, "45,35,115,105"), ORANGE_DISC - disc(80, 70, 13)) > 0.9
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_a_uniform_picture_has_no_subject(level) -> None:
+    message = refused("auto", torch.full((3, *SIZE), level))
+    assert "no clear subject found; point at it with --subject x,y or a box" in message
+
+
+def test_a_point_or_box_in_a_uniform_picture_is_no_crash() -> None:
+    flat = torch.full((3, *SIZE), 0.5)
+    for spec in ("100,75", "20,20,60,60"):
+        try:
+            assert segment(flat, spec).mask.sum() > 0
+        except InputError as error:
+            assert "no clear subject" in str(error)
+
+
+def test_a_picture_without_structure_is_not_cut_in_two() -> None:
+    x = pixel_grid(torch.zeros(1, 1, *SIZE))[0, :1] / SIZE[1]
+    assert "no clear subject" in refused("auto", (0.3 + 0.1 * x).expand(3, -1, -1))
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("500,70", "--subject 500,70: outside the picture of 200 x 150 pixels"),
+        ("-1,70", "outside the picture"),
+        ("80,151", "outside the picture"),
+        ("nan,5", "outside the picture"),
+        ("40,40,40,90", "empty box"),
+        ("90,40,40,90", "empty box"),
+        ("40,40,90,400", "outside the picture"),
+        ("1,2,3", "a point is x,y and a box x0,y0,x1,y1"),
+        ("7", "a point is x,y and a box x0,y0,x1,y1"),
+        ("", "folder"),
+        ("nowhere.png", "nowhere.png does not exist"),
+        ("x,y", "x,y does not exist"),
+    ],
+)
+def test_what_shows_no_subject_is_named(spec, words) -> None:
+    assert words in refused(spec)
+
+
+def test_a_box_of_the_whole_picture_leaves_no_background() -> None:
+    assert "no clear subject found" in refused("0,0,200,150")
+
+
+def test_masks_of_a_wrong_size_or_without_subject(tmp_path: Path) -> None:
+    save_png(torch.ones(3, 75, 100), tmp_path / "small.png")
+    assert "small.png: mask of 100 x 75 pixels for a picture of 200 x 150" in refused(str(tmp_path / "small.png"))
+    save_png(torch.zeros(3, *SIZE), tmp_path / "black.png")
+    assert "black.png" in refused(str(tmp_path / "black.png"))
+
+
+def test_an_empty_mask_is_no_subject() -> None:
+    with pytest.raises(InputError, match="mask is empty; point at the subject with --subject x,y"):
+        subject_from_mask(scene(), torch.full((1, *SIZE), 0.5))
+
+
+# Boxes and shares looked at in pictures of the masks.
+@pytest.mark.parametrize(
+    ("name", "box", "share", "inside", "outside"),
+    [
+        ("wooden_bird.jpg", (108, 58, 642, 327), 0.13, [(440, 270), (180, 170), (580, 110)], [(418, 50), (600, 300)]),
+        ("ladybird.jpg", (127, 150, 350, 327), 0.086, [(240, 190), (190, 260), (240, 270)], [(600, 60), (60, 230)]),
+        ("kite.jpg", (179, 108, 359, 267), 0.069, [(230, 180), (320, 160)], [(60, 40), (320, 240)]),
+    ],
+)
+@pytest.mark.parametrize("how", ["auto", "box"])
+def test_the_subjects_of_the_samples(name, box, share, inside, outside, how) -> None:
+    image = read_photo(SAMPLES / name).image
+    shown = (box[0] - 15, box[1] - 15, box[2] + 15, box[3] + 15)
+    found = segment(image, "auto" if how == "auto" else ",".join(map(str, shown)))
+    assert found.box_xyxy == pytest.approx(box, abs=16)
+    assert found.mask.mean().item() == pytest.approx(share, rel=0.15)
+    assert all(found.mask[0, y, x] > 0.5 for x, y in inside)
+    assert not any(found.mask[0, y, x] > 0.5 for x, y in outside)
