@@ -22,6 +22,7 @@ PALETTE = 8
 SENSITIVITY = 0.75  # of Otsu's level
 NEARLY_AS_GOOD = 0.2
 SURE_CONTRAST = 26.0
+FLAT_LEVELS = 1.0  # standard deviation of a picture with nothing to cut out, on which GrabCut takes long
 CLEAR_CONTRAST = 12.0  # Lab units by which a subject must differ from the frame's colours
 
 
@@ -102,14 +103,16 @@ def _small(image: Tensor) -> NDArray[np.uint8]:
 
 
 def _cut_out(image: Tensor, seed: NDArray[np.uint8], keep: NDArray[np.bool_]) -> Tensor:
-    """GrabCut from a seed, the parts that touch `keep` kept, at the picture's own size with a soft edge."""
+    """GrabCut from a seed, the parts that touch `keep` kept, at its own size, soft-edged; empty where it fails."""
     small = _small(image)
+    if small.std(axis=(0, 1)).max() < FLAT_LEVELS:
+        return torch.zeros_like(image[:1])
     cv2.setRNGSeed(0)  # GrabCut's mixtures start from a random clustering
     models = np.zeros((1, 65)), np.zeros((1, 65))
     try:
         cv2.grabCut(small, seed, None, *models, ITERATIONS, cv2.GC_INIT_WITH_MASK)
-    except cv2.error as error:
-        raise InputError("no clear subject found; point at it with --subject x,y or a box") from error
+    except cv2.error:  # no pixel of subject, or none of background, to learn from
+        return torch.zeros_like(image[:1])
     found = _clean((seed == cv2.GC_FGD) | (seed == cv2.GC_PR_FGD), keep)
     mask = torch.from_numpy(found.astype(np.float32))[None, None]
     smooth = F.interpolate(mask, image.shape[-2:], mode="bicubic", align_corners=False)[0]

@@ -88,7 +88,7 @@ def test_vectors_grow_with_the_subject() -> None:
 def test_a_turn_or_growth_stays_the_same_turn_or_growth(motion) -> None:
     found = moved(affine_flow(CLIP, CLIP_CENTRE, **motion))
     larger = motion | {"translate_px": tuple(2 * v for v in motion.get("translate_px", (0, 0)))}
-    assert inner_gap(found, affine_flow(PHOTO, PHOTO_CENTRE, **larger), large_photo_subject()) < 0.35
+    assert inner_gap(found, affine_flow(PHOTO, PHOTO_CENTRE, **larger), large_photo_subject()) < 0.5
 
 
 def test_vectors_turn_with_a_fit_that_turns() -> None:
@@ -122,7 +122,7 @@ def test_what_is_not_known_is_filled_from_around_it() -> None:
 
 
 def test_the_clips_background_does_not_leak_into_the_subject() -> None:
-    """The photo's subject is wider than the clip's after the fit: the gap is filled from the subject, not from outside."""
+    """The photo's subject is wider than the clip's: the gap is filled from the subject, not from what is beside it."""
     clip, photo = small_clip_subject(), subject(ellipse(PHOTO, PHOTO_CENTRE, 40, 19))
     flow = torch.where(clip.mask > 0, translate_flow(CLIP, 5, -3).flow, torch.full((1, 2, *CLIP), 77.0))
     fit = fit_similarity(clip, photo)
