@@ -49,6 +49,11 @@ def test_debugging_shows_the_error_itself(error, monkeypatch) -> None:
     assert raised.value is error
 
 
+def test_a_warning_is_one_line_on_stderr(capsys) -> None:
+    console.warn("--prompt: has no effect")
+    assert capsys.readouterr() == ("", "warning: --prompt: has no effect\n")
+
+
 def test_progress_goes_to_stderr_and_quiet_says_nothing(capsys) -> None:
     for quiet in (False, True):
         with console.progress(quiet=quiet) as report:

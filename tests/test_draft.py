@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mtransfer.draft import Draft, feather, grow, make_draft, take_out
+from mtransfer.draft import FEATHER_PX, Draft, blend, feather, grow, make_draft, take_out
 from mtransfer.field import affine_flow, translate_flow
 
 SIZE = (72, 96)
@@ -97,19 +97,31 @@ def test_a_photo_that_moves_whole_has_nothing_to_fill_from() -> None:
     assert torch.equal(take_out(red_square(), mask), red_square())
 
 
-@given(st.integers(0, 4))
-def test_growing_and_feathering_keep_to_their_widths(width_px) -> None:
+@given(st.integers(0, 6))
+def test_growing_widens_by_whole_pixels(width_px) -> None:
     grown = grow(square(), width_px)[0, 0, 36].nonzero().flatten()
     assert grown.tolist() == list(range(34 - width_px, 58 + width_px))
-    soft = feather(square(), width_px)
+
+
+def test_the_feather_lies_inside_the_mask_and_ends_at_one() -> None:
+    soft, deep = feather(square()), 2 * FEATHER_PX
     assert not (soft * (1 - square())).any()
-    assert soft[0, 0, 37, 46] == pytest.approx(1, abs=1e-5)
-    row = soft[0, 0, 37, 30:46]
-    assert bool((row.diff() >= -1e-6).all())
-    if width_px:
-        assert 0 < float(row[4]) < 0.5
+    row = soft[0, 0, 37, 34:46]
+    assert 0 < float(row[0]) < 0.5
+    assert bool((row.diff() >= 0).all())
+    torch.testing.assert_close(soft[..., 28 + deep : 46 - deep, 34 + deep : 58 - deep].min(), torch.tensor(1.0))
 
 
-def test_feathering_is_not_stopped_by_the_pictures_own_edge() -> None:
+def test_the_feather_is_not_stopped_by_the_pictures_own_edge() -> None:
     mask = torch.ones(1, 1, *SIZE)
-    torch.testing.assert_close(feather(mask, 5), mask)
+    torch.testing.assert_close(feather(mask), mask)
+
+
+def test_blending_leaves_the_photos_pixels_outside_and_no_old_outline_inside() -> None:
+    draft = moved(30, 0)
+    blended = blend(red_square(), draft.image, draft.edit)
+    outside = (draft.edit == 0).expand(1, 3, -1, -1)
+    assert torch.equal(blended[outside], red_square()[outside])
+    assert (redness(blended) * (draft.target == 0)).abs().max() < 1e-4
+    changed = torch.maximum(draft.target, draft.vacated) > 0
+    torch.testing.assert_close(blended * changed, draft.image * changed, atol=1e-4, rtol=0)
