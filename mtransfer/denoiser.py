@@ -41,12 +41,13 @@ class Denoiser:
         full = z
         if self.surround is not None:
             full = torch.cat([z, self.surround.repeat(len(z) // len(self.surround), 1, 1, 1)], dim=1)
+        # The loop keeps its latents in float32, whatever the net works in.
+        full = full.to(next(self.unet.parameters()).dtype)
         if embeddings is None:
             output = self.unet(full, t).sample
         else:
-            embeddings = embeddings.expand(len(z), -1, -1) if len(embeddings) == 1 else embeddings
-            output = self.unet(full, t, encoder_hidden_states=embeddings).sample
-        return self._as_noise(output, z, float(self.alphas_cumprod[t]))
+            output = self.unet(full, t, encoder_hidden_states=embeddings.expand(len(z), -1, -1).to(full)).sample
+        return self._as_noise(output.to(z), z, float(self.alphas_cumprod[t]))
 
     def _as_noise(self, output: Tensor, z: Tensor, a_t: float) -> Tensor:
         if self.prediction_type == "epsilon":

@@ -4,7 +4,7 @@ It sees only eps(z, t), decode(z) and energy(image). As a generator it leaves pr
 caller. Algorithm 1 of Motion Guidance (arXiv 2401.18085); recursion after Universal Guidance (arXiv 2302.07121).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -12,6 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mtransfer.guidance import Energy
+
+# A power of 2, so that it changes no float32: the gradient of a mean over pixels is below float16's smallest number.
+HALF_PRECISION_SCALE = 4096.0
 
 NoiseEstimate = Callable[[Tensor, int], Tensor]  # eps(z_t, t)
 
@@ -90,8 +93,11 @@ def sample_steps(
     recursions: int = 1,
     anchors: Sequence[Anchor] = (),
     guide: Guide | None = None,
-) -> Iterator[Step]:
-    """Yield every evaluation from z at the first timestep to the clean latents, `z` of the last one."""
+) -> Generator[Step, Tensor | None, None]:
+    """Yield every evaluation from z at the first timestep to the clean latents, `z` of the last one.
+
+    Latents sent back take the place of that evaluation's.
+    """
     for index, (t, a_t, a_prev) in enumerate(
         zip(timesteps.t, timesteps.alpha_bar, timesteps.alpha_bar_prev, strict=True)
     ):
@@ -105,7 +111,8 @@ def sample_steps(
             z_prev = a_prev**0.5 * _clean(z, noise, a_t) + (1 - a_prev) ** 0.5 * noise
             again = recursion + 1 < recursions
             z = (a_t / a_prev) ** 0.5 * z_prev + (1 - a_t / a_prev) ** 0.5 * draw() if again else z_prev
-            yield Step(index, recursion, z, x0, energy, _norm(push), _norm(noise))
+            sent = yield Step(index, recursion, z, x0, energy, _norm(push), _norm(noise))
+            z = z if sent is None else sent
 
 
 def invert(
@@ -144,7 +151,8 @@ def _evaluate(
         if not through:
             variable = x0 = x0.detach().requires_grad_(True)
         energy = guide.energy(guide.decode(x0))
-        (gradient,) = torch.autograd.grad(energy.total.sum(), variable)
+        (gradient,) = torch.autograd.grad(HALF_PRECISION_SCALE * energy.total.sum(), variable)
+    gradient = gradient / HALF_PRECISION_SCALE
     noise = noise.detach()
     if not through:
         gradient = gradient / a_t**0.5  # d x0 / d z_t with the noise estimate held

@@ -46,6 +46,9 @@ def load_pipeline(model: str, device: torch.device, dtype: torch.dtype) -> Motio
     with _without_bars():
         pipe = _embedded(dtype) if model == "embedded" else _pretrained(model, dtype)
     pipe.set_progress_bar_config(disable=True)
+    for part in (pipe.vae, pipe.unet, pipe.text_encoder):
+        if part is not None:
+            part.requires_grad_(False)  # guidance differentiates images, never weights
     return pipe.to(device)
 
 

@@ -1,6 +1,6 @@
 """The shared sampler: a diffusers pipeline that edits an image so that a flow net sees the asked motion in it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -74,8 +74,8 @@ class MotionGuidedPipeline(DiffusionPipeline):
 
         image: [1,3,H,W] in [0,1] or PIL, sides multiples of 64; flow: [1,2,H,W] forward flow in pixels; mask:
         [1,1,H,W] in [0,1], by default where the flow is not zero. `callback_on_step_end(pipe, step, t, values)` gets
-        `latents`, `x0`, `energy` and the `count` of steps after
-        each evaluation. Raises InputError for sizes that do not fit.
+        `latents`, `x0`, `energy` and the `count` of steps after each evaluation; `latents` that it returns in a dict
+        take the place of the loop's. Raises InputError for sizes that do not fit.
         """
         photo = _as_tensor(image).to(self._execution_device, torch.float32)
         flow = flow.to(photo)
@@ -89,15 +89,13 @@ class MotionGuidedPipeline(DiffusionPipeline):
         guidance = job.guidance(flow_model)
         energy, evaluations, step = None, 0, None
         with self.progress_bar(total=len(job.timesteps.t)) as bar:
-            for step in job.run(eps, guidance):
+            for step in job.run(eps, guidance, callback_on_step_end):
                 energy, evaluations = step.energy or energy, evaluations + (step.energy is not None)
                 if step.recursion + 1 == settings.recursions:
                     bar.update()
-                if callback_on_step_end is not None:
-                    values = {"latents": step.z, "x0": step.x0, "energy": step.energy, "count": len(job.timesteps.t)}
-                    callback_on_step_end(self, step.index, job.timesteps.t[step.index], values)
         assert step is not None
-        result = job.composite(self.decode_latents(step.z))
+        with torch.no_grad():
+            result = job.composite(self.decode_latents(step.z))
         return MotionGuidedOutput(_as_type(result, output_type), draft, energy, evaluations)
 
     def encode_image(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
@@ -184,7 +182,21 @@ class _Job:
         device = self.generator.device if self.generator is not None else self.source.device
         return torch.randn(self.source.shape, generator=self.generator, device=device).to(self.source)
 
-    def run(self, eps: Denoiser, guidance: MotionGuidance) -> Iterator[Step]:
+    def run(self, eps: Denoiser, guidance: MotionGuidance, callback: Callback | None) -> Iterator[Step]:
+        """Every evaluation, once the callback has seen it."""
+        steps, latents = self.steps(eps, guidance), None
+        while True:
+            try:
+                step = steps.send(latents)
+            except StopIteration:
+                return
+            values = {"latents": step.z, "x0": step.x0, "energy": step.energy, "count": len(self.timesteps.t)}
+            returned = callback and callback(self.pipe, step.index, self.timesteps.t[step.index], values)
+            latents = returned.get("latents") if returned else None
+            yield step if latents is None else replace(step, z=latents)
+
+    def steps(self, eps: Denoiser, guidance: MotionGuidance) -> Generator[Step, Tensor | None, None]:
+        """The loop with this job's anchors and guidance."""
         chosen, count = self.settings, len(self.timesteps.t)
         start, anchors = self._start(eps)
         low, high = (round(share * count) for share in chosen.window)

@@ -64,7 +64,8 @@ def test_the_wheel_holds_the_package_its_recipes_and_its_weights_only(wheel) -> 
     assert "mtransfer/pipelines/presets/fast.toml" in recipes
     assert weights | recipes <= names
     suffixes = {Path(name).suffix for name in names if name.startswith("mtransfer/")}
-    assert suffixes <= {".py", ".toml", ".safetensors", ".json", ".md", ".typed"}
+    # The model cards show their training curves.
+    assert suffixes <= {".py", ".toml", ".safetensors", ".json", ".md", ".png", ".typed"}
 
 
 @pytest.mark.slow
