@@ -1,0 +1,169 @@
+"""What a model's name means, where it runs, and what is said when it cannot."""
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from mtransfer import models
+from mtransfer.errors import InputError, ModelError
+from mtransfer.flow import DisFlow
+from mtransfer.models import (
+    choose_device,
+    choose_dtype,
+    load_flow_model,
+    load_pipeline,
+    model_side_px,
+    resolve_model,
+)
+from mtransfer.raft import FlowNet, build_raft
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture
+def without_gpu(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.fixture
+def fresh():
+    """No model is remembered from another test, nor for another."""
+    for cached in (load_pipeline, load_flow_model):
+        cached.cache_clear()
+    yield
+    for cached in (load_pipeline, load_flow_model):
+        cached.cache_clear()
+
+
+@pytest.mark.usefixtures("without_gpu")
+def test_devices_without_a_gpu() -> None:
+    assert choose_device("auto") == choose_device("cpu") == CPU
+    for name in ("cuda", "mps", "tpu"):
+        with pytest.raises(InputError, match=rf"^--device {name}: not available here; use --device cpu or auto$"):
+            choose_device(name)
+
+
+def test_auto_takes_the_best_device_there_is(monkeypatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto") == CUDA
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto") == torch.device("mps")
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "dtype"),
+    [
+        ("auto", CPU, torch.float32),
+        ("auto", CUDA, torch.float16),
+        ("float32", CUDA, torch.float32),
+        ("float16", CPU, torch.float16),
+        ("bfloat16", CPU, torch.bfloat16),
+    ],
+)
+def test_dtypes(name, device, dtype) -> None:
+    assert choose_dtype(name, device) == dtype
+
+
+@pytest.mark.usefixtures("without_gpu")
+def test_auto_is_the_embedded_model_without_a_gpu() -> None:
+    assert resolve_model("auto") == "embedded"
+    assert resolve_model("owner/name") == "owner/name"
+    assert (model_side_px("embedded"), model_side_px("owner/name")) == (256, 512)
+
+
+@pytest.mark.parametrize(("on_disk", "model"), [(True, "CompVis/stable-diffusion-v1-4"), (False, "embedded")])
+def test_auto_on_a_gpu_is_stable_diffusion_if_it_is_on_disk(on_disk, model, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(models, "_on_disk", lambda hub_id: on_disk)
+    assert resolve_model("auto") == model
+
+
+def test_a_model_that_was_never_downloaded_is_not_on_disk(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert not models._on_disk("nobody/nothing")
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_embedded_model_loads_without_a_word(dtype, capfd) -> None:
+    pipe = load_pipeline("embedded", CPU, dtype)
+    assert {pipe.unet.dtype, pipe.vae.dtype} == {dtype}
+    assert not pipe.takes_prompt
+    assert not any(weight.requires_grad for weight in pipe.unet.parameters())
+    assert load_pipeline("embedded", CPU, dtype) is pipe
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("fresh")
+def test_missing_embedded_weights_are_said_in_one_line(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(models, "WEIGHTS", tmp_path)
+    with pytest.raises(ModelError, match=r"^\S+denoiser: embedded weights missing or broken; install mtransfer again$"):
+        load_pipeline("embedded", CPU, torch.float32)
+    with pytest.raises(ModelError, match=r"^\S+raft_small.safetensors: weights missing; put [^\n]+$"):
+        load_flow_model("embedded", 1, 1, CPU)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_broken_embedded_weights_are_said_in_one_line(monkeypatch, tmp_path) -> None:
+    (tmp_path / "flow").mkdir()
+    (tmp_path / "flow" / "raft_small.safetensors").write_bytes(b"no weights at all")
+    for name in ("unet", "vae", "scheduler"):
+        (tmp_path / "denoiser" / name).mkdir(parents=True)
+        for path in (models.WEIGHTS / "denoiser" / name).iterdir():
+            whole = path.suffix == ".json"
+            (tmp_path / "denoiser" / name / path.name).write_bytes(path.read_bytes() if whole else b"cut")
+    monkeypatch.setattr(models, "WEIGHTS", tmp_path)
+    with pytest.raises(ModelError, match=r"^\S+raft_small.safetensors: not the weights of raft_small [^\n]+$"):
+        load_flow_model("embedded", 1, 1, CPU)
+    with pytest.raises(ModelError, match=r"^\S+denoiser: embedded weights missing or broken[^\n]+$"):
+        load_pipeline("embedded", CPU, torch.float32)
+
+
+@pytest.mark.parametrize("name", ["nothing", "./nothing/here", "/nothing/here", "a/b/c", "../x/y"])
+def test_names_that_are_no_folder_and_no_hub_id(name) -> None:
+    with pytest.raises(ModelError, match=r"no such folder, and no hub id of the form owner/name$"):
+        load_pipeline(name, CPU, torch.float32)
+
+
+def test_a_hub_id_that_is_not_on_disk_is_said_at_once() -> None:
+    """Nothing is fetched unasked, so there is nothing to wait for."""
+    started_s = time.monotonic()
+    with pytest.raises(ModelError, match=r"^--model nobody/nothing-at-all: [^\n]+$"):
+        load_pipeline("nobody/nothing-at-all", CPU, torch.float32)
+    assert time.monotonic() - started_s < 5
+
+
+def test_flow_models_by_name(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    load_flow_model.cache_clear()
+    found = load_flow_model("auto", 3, 2, CPU)
+    assert isinstance(found, FlowNet)
+    assert (found.updates, found.levels) == (3, 2)
+    assert isinstance(load_flow_model("dis", 1, 1, CPU), DisFlow)
+    with pytest.raises(InputError, match=r"^--flow-model wobble: use auto, embedded, raft_large, raft_small or dis$"):
+        load_flow_model("wobble", 1, 1, CPU)
+    for name in ("raft_large", "raft_small"):
+        with pytest.raises(ModelError, match=rf"{name}_C_T_V1\S+: weights missing; put [^\n]+--flow-model embedded$"):
+            load_flow_model(name, 1, 1, CPU)
+
+
+def test_torchvisions_weights_are_preferred_when_they_are_there(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    load_flow_model.cache_clear()
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save(build_raft("raft_large", None).state_dict(), folder / models.HUB_RAFT["raft_large"])
+    found = load_flow_model("auto", 3, 2, CPU)
+    assert isinstance(found, FlowNet)
+    assert found.net.mask_predictor is not None  # which only the large one has
+    load_flow_model.cache_clear()
+
+
+def test_paths_are_looked_up_where_torch_keeps_them(monkeypatch) -> None:
+    monkeypatch.delenv("TORCH_HOME", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert models._hub_raft("raft_small") == Path("/somewhere/torch/hub/checkpoints") / models.HUB_RAFT["raft_small"]
