@@ -214,3 +214,17 @@ def test_of_two_moving_things_the_larger_is_the_subject() -> None:
     found, _ = moving_subject(torch.zeros(3, *CLIP), both)
     assert not (found.mask * other).any()
     assert (found.mask * mask).sum() > 0.95 * mask.sum()
+
+
+def test_a_textured_subject_before_a_moving_camera_goes_onto_the_photo_by_its_own_motion() -> None:
+    field, _, mask = scene(CAMERAS[2], {"translate_px": (8, 3)})
+    noise = 0.2 * torch.rand(3, *CLIP, generator=torch.Generator().manual_seed(0))
+    image = torch.where(mask > 0, torch.tensor([0.8, 0.4, 0.1]).view(3, 1, 1), torch.tensor(0.4)) + noise
+    clip, camera = moving_subject(image, field)
+    assert (clip.mask * mask).sum() / torch.maximum(clip.mask, mask).sum() > 0.95
+    photo = subject(ellipse(PHOTO, PHOTO_CENTRE, 32, 40))
+    motion = FlowField(field.flow - camera, field.confidence)
+    found = retarget(motion, fit_similarity(clip, photo), clip.mask, photo.mask, 1.0)
+    # The photo's subject is twice as large, so it moves twice as far; the camera's part is gone.
+    inner = ellipse(PHOTO, PHOTO_CENTRE, 26, 34) > 0
+    assert (found.flow - translate_flow(PHOTO, 16, 6).flow).norm(dim=1)[inner].max() < 0.5
