@@ -120,8 +120,7 @@ def load_flow_model(name: str, updates: int, levels: int, device: torch.device) 
     """A flow estimator: auto | embedded | raft_large | raft_small | dis. Raises ModelError when weights are missing."""
     if name == "dis":
         return DisFlow()
-    if name == "auto":
-        name = "raft_large" if _hub_raft("raft_large").exists() else "embedded"
+    name = _flow_name(name)
     if name == "embedded":
         return FlowNet(
             build_raft("raft_small", _existing(WEIGHTS / "flow" / "raft_small.safetensors")), updates, levels
@@ -129,6 +128,17 @@ def load_flow_model(name: str, updates: int, levels: int, device: torch.device) 
     if name not in BUILDERS:
         raise InputError(f"--flow-model {name}: use auto, embedded, raft_large, raft_small or dis")
     return FlowNet(build_raft(name, _existing(_hub_raft(name))), updates).to(device)
+
+
+def reading_side_px(name: str) -> int:
+    """The long side in pixels at which a flow estimator reads clips best: the size of what it was trained on."""
+    return EMBEDDED_SIDE_PX if _flow_name(name) == "embedded" else STABLE_DIFFUSION_SIDE_PX
+
+
+def _flow_name(name: str) -> str:
+    if name != "auto":
+        return name
+    return "raft_large" if _hub_raft("raft_large").exists() else "embedded"
 
 
 def _hub_raft(name: str) -> Path:

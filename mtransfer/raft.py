@@ -20,6 +20,7 @@ from mtransfer.errors import ModelError
 
 STRIDE = 8  # pixels a cell of RAFT's feature map
 MIN_SIDE_PX = 128  # below it the coarsest level of RAFT's correlation pyramid is a single cell
+SHORTEST_LEVEL_PX = 96
 MAX_LEVELS = 3  # full, half and quarter size
 BUILDERS: dict[str, Callable[..., RAFT]] = {"raft_small": raft_small, "raft_large": raft_large}
 
@@ -101,9 +102,9 @@ def pad(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 h w"]:
 
 
 def level_sizes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
-    """Sizes from coarse to fine: halved while the shorter side stays at least 128."""
+    """Sizes from coarse to fine: halved while the shorter side stays at least 96, which padding brings to 128."""
     sizes = [(height, width)]
-    while len(sizes) < levels and min(sizes[0]) // 2 >= MIN_SIDE_PX:
+    while len(sizes) < levels and min(sizes[0]) // 2 >= SHORTEST_LEVEL_PX:
         sizes.insert(0, (-(-sizes[0][0] // 2), -(-sizes[0][1] // 2)))
     return sizes
 

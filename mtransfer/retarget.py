@@ -12,7 +12,7 @@ from torch import Tensor
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.fill import fill_smooth
-from mtransfer.subject import Subject
+from mtransfer.subject import Subject, refine, subject_from_mask
 from mtransfer.warp import pixel_grid, sample
 
 RANSAC_PX = 1.0
@@ -69,24 +69,22 @@ def moving_subject(image: Float[Tensor, "3 H W"], field: FlowField) -> tuple[Sub
         outside = 1 - mask
     if mask.mean() < SMALLEST_SUBJECT_SHARE:
         raise InputError("nothing moves against the camera in these frames; choose others with --pair A:B")
-    rows, columns = (mask[0] > 0.5).nonzero(as_tuple=True)
-    box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    return Subject(image, mask, tuple(float(v) for v in box)), camera  # type: ignore[arg-type]
+    return subject_from_mask(image, refine(image, mask)), camera
 
 
 def _moving(field: FlowField, camera: Tensor) -> Tensor:
-    """The largest connected part [1,H,W] whose motion against the camera stands out, its gaps closed."""
-    speed = ((field.flow[:1] - camera).norm(dim=1) * field.confidence[0]).cpu().numpy()[0]
-    fastest = float(np.quantile(speed, 0.99))
-    moving = (speed > max(STILL_PX, STILL_SHARE * fastest)).astype(np.uint8)
+    """The connected part [1,H,W] with the most confident motion against the camera, its gaps closed."""
+    speed = (field.flow[:1] - camera).norm(dim=1)[0].cpu().numpy()
+    confident = speed * field.confidence[0, 0].cpu().numpy()
+    moving = (speed > max(STILL_PX, STILL_SHARE * float(np.quantile(confident, 0.99)))).astype(np.uint8)
     reach = max(3, round(0.02 * max(speed.shape))) | 1
     closed = cv2.morphologyEx(moving, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
     opened = cv2.morphologyEx(closed, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3)))
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(opened)
-    areas = stats[:, cv2.CC_STAT_AREA].copy()
-    areas[0] = 0
-    largest = labels == int(areas.argmax()) if areas.any() else np.zeros_like(labels, bool)
-    return torch.from_numpy(largest.astype(np.float32))[None].to(field.flow)
+    _, labels = cv2.connectedComponents(opened)
+    motion = np.bincount(labels.ravel(), confident.ravel())
+    motion[0] = 0
+    best = labels == int(motion.argmax()) if motion.any() else np.zeros_like(labels, bool)
+    return torch.from_numpy(best.astype(np.float32))[None].to(field.flow)
 
 
 def subject_motion_px(subject: Subject, field: FlowField, camera: Float[Tensor, "1 2 H W"]) -> float:

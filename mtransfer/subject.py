@@ -17,6 +17,7 @@ from mtransfer.photo import read_photo
 WORK_SIDE_PX = 384  # GrabCut's cost grows with the area; edges are refined by resampling
 ITERATIONS = 5
 SMALLEST_SHARE, LARGEST_SHARE = 0.004, 0.7
+ROUGH_SHARE = 0.05  # of the long side: how far a rough mask may be off
 BORDER_SHARE = 0.06  # the frame whose colours count as background
 PALETTE = 8
 SENSITIVITY = 0.75  # of Otsu's level
@@ -70,6 +71,18 @@ def subject_from_mask(image: Float[Tensor, "3 H W"], mask: Float[Tensor, "1 H W"
         raise InputError("the subject's mask is empty; point at the subject with --subject x,y")
     box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
     return Subject(image, mask, tuple(float(v) for v in box))  # type: ignore[arg-type]
+
+
+def refine(image: Float[Tensor, "3 H W"], rough: Float[Tensor, "1 H W"]) -> Float[Tensor, "1 H W"]:
+    """A rough mask drawn to the edges of the picture by GrabCut; as it is where GrabCut finds nothing."""
+    small = _small(image)
+    core = cv2.resize(rough[0].cpu().numpy(), small.shape[1::-1], interpolation=cv2.INTER_AREA) > 0.5
+    reach = max(3, round(ROUGH_SHARE * max(small.shape)))
+    seed = np.full(core.shape, cv2.GC_BGD, np.uint8)
+    seed[cv2.dilate(core.astype(np.uint8), np.ones((2 * reach + 1,) * 2)) > 0] = cv2.GC_PR_BGD
+    seed[core] = cv2.GC_PR_FGD
+    mask = _cut_out(image, seed, core)
+    return mask if 0.4 < float(mask.sum() / rough.sum().clamp_min(1)) < 2.5 else rough
 
 
 def _numbers(spec: str, flag: str) -> list[float]:

@@ -20,7 +20,16 @@ from mtransfer.field import FlowField, resize
 from mtransfer.flow import DisFlow, estimate_field
 from mtransfer.guidance import FlowModel
 from mtransfer.metrics import background_psnr_db, flow_error
-from mtransfer.models import choose_device, choose_dtype, load_flow_model, load_pipeline, model_side_px, resolve_model
+from mtransfer.models import (
+    EMBEDDED_SIDE_PX,
+    choose_device,
+    choose_dtype,
+    load_flow_model,
+    load_pipeline,
+    model_side_px,
+    reading_side_px,
+    resolve_model,
+)
 from mtransfer.photo import Photo, read_photo
 from mtransfer.preview import with_flow, with_mask
 from mtransfer.raft import MAX_LEVELS, FlowNet
@@ -29,7 +38,6 @@ from mtransfer.retarget import Fit, camera_flow, fit_frames, fit_similarity, mov
 from mtransfer.sampler import SIDE_MULTIPLE
 from mtransfer.subject import Subject, segment
 
-CLIP_SIDE_PX, SEARCH_SIDE_PX = 512, 256  # long sides at which a clip's flow is read, and candidates are compared
 CANDIDATES = 6  # frames tried as B
 READING_UPDATES = 12  # RAFT updates when reading a clip: no gradient needed, so more than in guidance
 SHORTEST_SIDE_PX = 128
@@ -123,7 +131,7 @@ def _read_pair(recipe: TransferRecipe, run: _Run) -> tuple[Tensor, tuple[int, in
     clip = probe(recipe.clip)
     require_pair(clip)
     pair = parse_pair(recipe.pair, clip) if recipe.pair else _liveliest_pair(recipe, clip.frame_count, run)
-    side = min(CLIP_SIDE_PX, max(clip.size))
+    side = min(reading_side_px(recipe.flow_model), max(clip.size))
     return read_frames(clip, list(pair), long_side=side).to(run.device), pair
 
 
@@ -131,7 +139,7 @@ def _liveliest_pair(recipe: TransferRecipe, frame_count: int, run: _Run) -> tupl
     """The first frame and the one with the largest confident subject motion, of a few tried."""
     steps = np.linspace(0, frame_count - 1, CANDIDATES + 1).round().astype(int)[1:]
     candidates = [int(index) for index in dict.fromkeys(steps) if index > 0]
-    frames = read_frames(recipe.clip, [0, *candidates], long_side=SEARCH_SIDE_PX).to(run.device)
+    frames = read_frames(recipe.clip, [0, *candidates], long_side=EMBEDDED_SIDE_PX).to(run.device)
     motions = []
     for second in frames[1:]:
         reading = estimate_field(run.reader(), frames[:1], second[None])

@@ -72,7 +72,7 @@ def _error(difference: Tensor, robust: bool) -> Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=7500)
+    parser.add_argument("--steps", type=int, default=6400)
     parser.add_argument("--batch", type=int, default=6)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
