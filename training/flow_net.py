@@ -1,6 +1,6 @@
 """Train the embedded flow net: torchvision's raft_small on composites with known motion.
 
-Half of the samples start from a rough first guess, as each level of the coarse-to-fine pass does. The first part of the
+A quarter of the samples starts from a rough first guess, as the finer levels of the coarse-to-fine pass do. The first part of the
 training has wide motions and RAFT's L1 loss; the second motions as between frames of a clip, and a loss that counts the
 last pixel most, because flow is trusted only where forward and backward agree to a fraction of a pixel.
 """
@@ -51,11 +51,14 @@ def _sample(rng: Generator, bank: ImageBank, motion: Motion) -> tuple[Tensor, ..
 
 
 def first_guess(flow: Tensor) -> Tensor:
-    """The true flow in cells with smooth errors of a few pixels, on half of the batch; zero on the rest."""
+    """The true flow in cells with smooth errors, on a quarter of the batch; zero on the rest.
+
+    The errors are as large as the motions: small ones teach the net to trust its first guess and stop looking.
+    """
     cells = F.interpolate(flow, scale_factor=1 / 8, mode="area") / 8
     errors = F.interpolate(torch.randn(len(flow), 2, 4, 4, device=flow.device), cells.shape[-2:], mode="bicubic")
-    kept = (torch.rand(len(flow), 1, 1, 1, device=flow.device) < 0.5).float()
-    return kept * (cells + 0.4 * torch.rand_like(kept) * errors)
+    kept = (torch.rand(len(flow), 1, 1, 1, device=flow.device) < 0.25).float()
+    return kept * (cells + 2 * torch.rand_like(kept) * errors)
 
 
 def sequence_loss(flows: list[Tensor], truth: Tensor, *, robust: bool) -> Tensor:
