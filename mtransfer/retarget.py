@@ -88,9 +88,10 @@ def _moving(field: FlowField, camera: Tensor) -> Tensor:
 
 
 def subject_motion_px(subject: Subject, field: FlowField, camera: Float[Tensor, "1 2 H W"]) -> float:
-    """Sum over the subject of its confident motion against the camera, as a mean over the picture, in pixels."""
-    speed = (field.flow[:1] - camera).norm(dim=1, keepdim=True) * field.confidence[:1]
-    return float((speed * subject.mask[None]).mean())
+    """The subject's mean confident motion against the camera in pixels, times the share of it that is confident."""
+    inside = subject.mask[None] * field.confidence[:1]
+    speed = (field.flow[:1] - camera).norm(dim=1, keepdim=True)
+    return float((speed * inside).sum() / subject.mask.sum() * inside.sum() / subject.mask.sum())
 
 
 def fit_similarity(clip: Subject, photo: Subject) -> Fit:

@@ -75,11 +75,11 @@ class MotionGuidedPipeline(DiffusionPipeline):
         image: [1,3,H,W] in [0,1] or PIL, sides multiples of 64; flow: [1,2,H,W] forward flow in pixels; mask:
         [1,1,H,W] in [0,1], by default where the flow is not zero. `callback_on_step_end(pipe, step, t, values)` gets
         `latents`, `x0`, `energy` and the `count` of steps after each evaluation; `latents` that it returns in a dict
-        take the place of the loop's. Raises InputError for sizes that do not fit.
+        take the place of the loop's. Raises InputError for sizes that do not fit and flow that is not finite.
         """
         photo = _as_tensor(image).to(self._execution_device, torch.float32)
         flow = flow.to(photo)
-        _check_sizes(photo, flow)
+        _check(photo, flow)
         mask = flow.ne(0).any(dim=1, keepdim=True).to(photo) if mask is None else mask.to(photo)
         draft = make_draft(photo, flow, mask)
         if settings.steps == 0:
@@ -261,7 +261,7 @@ def _as_type(images: Tensor, output_type: OutputType) -> Any:
     return [Image.fromarray((255 * array).round().astype(np.uint8)) for array in arrays]
 
 
-def _check_sizes(photo: Tensor, flow: Tensor) -> None:
+def _check(photo: Tensor, flow: Tensor) -> None:
     height, width = photo.shape[-2:]
     if height % SIDE_MULTIPLE or width % SIDE_MULTIPLE:
         raise InputError(f"image of {width} x {height} pixels: resize it so that both sides are multiples of 64")
@@ -269,3 +269,5 @@ def _check_sizes(photo: Tensor, flow: Tensor) -> None:
         raise InputError(
             f"flow of shape {tuple(flow.shape)} does not fit an image of {width} x {height} pixels; resize the flow"
         )
+    if not bool(flow.isfinite().all()):
+        raise InputError(f"flow holds {int((~flow.isfinite()).sum())} NaN or infinite values; make them 0")

@@ -38,7 +38,7 @@ from mtransfer.retarget import Fit, camera_flow, fit_frames, fit_similarity, mov
 from mtransfer.sampler import SIDE_MULTIPLE
 from mtransfer.subject import Subject, segment
 
-CANDIDATES = 6  # frames tried as B
+CANDIDATES, NEAREST_SHARE = 7, 0.06  # frames tried as B, from this share of the clip to its end
 READING_UPDATES = 12  # RAFT updates when reading a clip: no gradient needed, so more than in guidance
 SHORTEST_SIDE_PX = 128
 
@@ -137,8 +137,8 @@ def _read_pair(recipe: TransferRecipe, run: _Run) -> tuple[Tensor, tuple[int, in
 
 def _liveliest_pair(recipe: TransferRecipe, frame_count: int, run: _Run) -> tuple[int, int]:
     """The first frame and the one with the largest confident subject motion, of a few tried."""
-    steps = np.linspace(0, frame_count - 1, CANDIDATES + 1).round().astype(int)[1:]
-    candidates = [int(index) for index in dict.fromkeys(steps) if index > 0]
+    shares = np.geomspace(NEAREST_SHARE, 1, CANDIDATES)  # dense near A, where flow is surest
+    candidates = [int(index) for index in np.unique((shares * (frame_count - 1)).round()) if index > 0]
     frames = read_frames(recipe.clip, [0, *candidates], long_side=EMBEDDED_SIDE_PX).to(run.device)
     motions = []
     for second in frames[1:]:
