@@ -173,9 +173,18 @@ def test_subject_and_camera_are_told_apart(camera, own) -> None:
     assert found.box_xyxy == subject_from_mask(image, found.mask).box_xyxy
     torch.testing.assert_close(
         subject_motion_px(found, field, camera_found),
-        float((mask * (field.flow - still).norm(dim=1)).mean()),
+        float((mask * (field.flow - still).norm(dim=1)).sum() / mask.sum()),
         rtol=0.05,
         atol=0,
+    )
+
+
+def test_motion_that_is_half_confident_counts_a_quarter() -> None:
+    field, still, mask = scene({"translate_px": (0, 0)}, {"translate_px": (8, 0)})
+    found = subject_from_mask(torch.zeros(3, *CLIP), mask)
+    doubted = FlowField(field.flow, 0.5 * field.confidence)
+    assert subject_motion_px(found, doubted, still) == pytest.approx(
+        subject_motion_px(found, field, still) / 4, rel=1e-4
     )
 
 
