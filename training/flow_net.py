@@ -1,8 +1,8 @@
 """Train the embedded flow net: torchvision's raft_small on composites with known motion.
 
-A quarter of the samples starts from a rough first guess, as the finer levels of the coarse-to-fine pass do. The first part of the
-training has wide motions and RAFT's L1 loss; the second motions as between frames of a clip, and a loss that counts the
-last pixel most, because flow is trusted only where forward and backward agree to a fraction of a pixel.
+A quarter of the samples starts from a rough first guess, as the finer levels of the coarse-to-fine pass do. The last
+part of the training counts the last pixel most, because flow is trusted only where forward and backward agree to a
+fraction of a pixel.
 """
 
 import argparse
@@ -25,22 +25,22 @@ from training.images import ImageBank, load_bank
 from training.trainer import ROOT, Plan, device, draw_curve, train
 
 SIZE_PX, UPDATES, GAMMA = 128, 6, 0.8
-WIDE_STEPS = 2500
-WIDE, EVERYDAY = Motion(), Motion(shift=0.25, small=2.5, turn_deg=7.0, zoom=0.06, bend=0.006)
+MOTION = Motion(shift=0.25, small=2.5, turn_deg=7.0, zoom=0.06, bend=0.006)
+ROBUST_SHARE = 0.7  # of the steps, from which the robust loss counts
 WEIGHTS = Path("mtransfer/weights/flow")
 
 
-def batches(bank: ImageBank, batch: int, seed: int, motion: Motion) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def batches(bank: ImageBank, batch: int, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Frames float32[B,3,128,128] in [0,1], twice, and the flow float32[B,2,128,128] in pixels."""
     rng = np.random.default_rng(seed)
     while True:
-        samples = [_sample(rng, bank, motion) for _ in range(batch)]
+        samples = [_sample(rng, bank) for _ in range(batch)]
         first, second, third = (torch.stack(part).to(device()) for part in zip(*samples, strict=True))
         yield first, second, third
 
 
-def _sample(rng: Generator, bank: ImageBank, motion: Motion) -> tuple[Tensor, ...]:
-    motion = replace(motion, bend=motion.bend * rng.choice([0.0, 1.0, 2.0]))
+def _sample(rng: Generator, bank: ImageBank) -> tuple[Tensor, ...]:
+    motion = replace(MOTION, bend=MOTION.bend * rng.choice([0.0, 1.0, 2.0]))
     scene = compose(rng, bank, SIZE_PX, int(rng.integers(1, 4)), motion)
     second = jitter(rng, scene.after)
     if rng.random() < 0.25:  # pictures a sampler makes on its way are smooth and slightly wrong
@@ -84,12 +84,12 @@ def main() -> None:
     torch.manual_seed(0)
     net = raft_small(weights=None, progress=False).to(device())
     bank, resumed = load_bank(ROOT / "images" / "train"), (ROOT / "flow" / "last.pt").exists()
-    wide, everyday = (batches(bank, options.batch, int(resumed), motion) for motion in (WIDE, EVERYDAY))
+    source = batches(bank, options.batch, seed=int(resumed))
 
     def loss_of(step: int) -> Tensor:
-        first, second, flow = next(wide if step < WIDE_STEPS else everyday)
+        first, second, flow = next(source)
         flows = refine(net, encode_source(net, first), second, UPDATES, first_guess(flow))
-        return sequence_loss(flows, flow, robust=step >= WIDE_STEPS)
+        return sequence_loss(flows, flow, robust=step >= ROBUST_SHARE * options.steps)
 
     train(Plan("flow", options.steps, 6e-4), net, loss_of)
     export(net)
