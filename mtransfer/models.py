@@ -108,9 +108,13 @@ def _pretrained(model: str, dtype: torch.dtype) -> MotionGuidedPipeline:
             model, dtype=dtype, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
         )
     except Exception as error:
+        if not Path(model).is_dir():
+            raise ModelError(
+                f"--model {model}: not on this disk; fetch it with `hf download {model}`, or name a folder"
+            ) from error
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
-            f"--model {model}: cannot be loaded ({reason[:200]}); check the folder, or download it"
+            f"--model {model}: cannot be loaded ({reason[:200]}); check the folder, or download it again"
         ) from error
     return pipe
 

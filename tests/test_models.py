@@ -132,7 +132,7 @@ def test_names_that_are_no_folder_and_no_hub_id(name) -> None:
 def test_a_hub_id_that_is_not_on_disk_is_said_at_once() -> None:
     """Nothing is fetched unasked, so there is nothing to wait for."""
     started_s = time.monotonic()
-    with pytest.raises(ModelError, match=r"^--model nobody/nothing-at-all: [^\n]+$"):
+    with pytest.raises(ModelError, match=r"^--model nobody/nothing-at-all: not on this disk; fetch it with [^\n]+$"):
         load_pipeline("nobody/nothing-at-all", CPU, torch.float32)
     assert time.monotonic() - started_s < 5
 
