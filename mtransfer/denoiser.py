@@ -21,7 +21,8 @@ class Denoiser:
     """Calling it with z_t [B,C,h,w] and t gives the noise estimate [B,C,h,w].
 
     `surround` holds the extra channels of a net that inpaints, in Stable Diffusion's order: the mask [B,1,h,w] (1 = to
-    be painted), then the latents of the image around it.
+    be painted), then the latents of the image around it. A net that inpaints and predicts the clean image is asked for
+    the hole alone; the rest is what it was given.
     """
 
     unet: nn.Module
@@ -38,20 +39,21 @@ class Denoiser:
         return against + self.prompt.scale * (towards - against)
 
     def _noise(self, z: Tensor, t: int, embeddings: Tensor | None) -> Tensor:
-        full = z
-        if self.surround is not None:
-            full = torch.cat([z, self.surround.repeat(len(z) // len(self.surround), 1, 1, 1)], dim=1)
+        surround = None if self.surround is None else self.surround.repeat(len(z) // len(self.surround), 1, 1, 1)
+        full = z if surround is None else torch.cat([z, surround], dim=1)
         # The loop keeps its latents in float32, whatever the net works in.
         full = full.to(next(self.unet.parameters()).dtype)
         if embeddings is None:
             output = self.unet(full, t).sample
         else:
             output = self.unet(full, t, encoder_hidden_states=embeddings.expand(len(z), -1, -1).to(full)).sample
-        return self._as_noise(output.to(z), z, float(self.alphas_cumprod[t]))
+        return self._as_noise(output.to(z), z, float(self.alphas_cumprod[t]), surround)
 
-    def _as_noise(self, output: Tensor, z: Tensor, a_t: float) -> Tensor:
+    def _as_noise(self, output: Tensor, z: Tensor, a_t: float, surround: Tensor | None) -> Tensor:
         if self.prediction_type == "epsilon":
             return output
         if self.prediction_type == "v_prediction":
             return a_t**0.5 * output + (1 - a_t) ** 0.5 * z
+        if surround is not None:
+            output = torch.where(surround[:, :1] > 0, output, surround[:, 1:])
         return (z - a_t**0.5 * output) / (1 - a_t) ** 0.5

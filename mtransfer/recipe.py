@@ -25,8 +25,9 @@ class Recipe(BaseModel):
     prompt: str = Field("", description="what the photo shows, for models that take text")
     negative_prompt: str = Field("", description="what it must not show")
     strength: float = Field(1.0, description="factor on the motion")
-    flow_model: Literal["auto", "embedded", "raft_large", "raft_small"] = Field(
-        "auto", description="flow net that guides: auto | embedded | raft_large | raft_small"
+    flow_model: Literal["auto", "embedded", "raft_large", "raft_small", "dis"] = Field(
+        "auto",
+        description="reads the clip and guides: auto | embedded | raft_large | raft_small; dis reads only, auto guides",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="seed of the sampler's noise")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto | cpu | cuda | mps")

@@ -95,7 +95,7 @@ class MotionGuidedPipeline(DiffusionPipeline):
                     bar.update()
         assert step is not None
         with torch.no_grad():
-            result = job.composite(self.decode_latents(step.z))
+            result = job.composite(self.decode_latents(step.z), eps)
         return MotionGuidedOutput(_as_type(result, output_type), draft, energy, evaluations)
 
     def encode_image(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
@@ -155,13 +155,17 @@ class _Job:
         return Denoiser(unet, self.pipe.scheduler.alphas_cumprod, config.prediction_type, prompt, surround)
 
     def _surround(self) -> Tensor:
-        """Mask and masked image for a net that inpaints: the vacated region is its to paint."""
+        """Mask and masked image for a net that inpaints, the mask in whole cells."""
         base = self.draft.image if self.settings.start == "warp" else self.photo
-        hole = (self.draft.vacated > 0).to(base) if self.settings.start == "warp" else self._changeable()
+        cells = _to_cells(self.to_paint(), self.source)
+        hole = F.interpolate(cells, base.shape[-2:], mode="nearest")
         with torch.no_grad():
             around = self.pipe.encode_image(torch.where(hole > 0, 0.5, base))
-        share = F.avg_pool2d(hole, hole.shape[-1] // around.shape[-1])
-        return torch.cat([share, around], dim=1)
+        return torch.cat([cells, around], dim=1)
+
+    def to_paint(self) -> Tensor:
+        """What a net that inpaints is asked for: after a warp the vacated region, else all that may change."""
+        return (self.draft.vacated > 0).to(self.photo) if self.settings.start == "warp" else self._changeable()
 
     def _changeable(self) -> Tensor:
         return (self.draft.edit > 0).to(self.photo)
@@ -230,8 +234,13 @@ class _Job:
         ]
         return a_t**0.5 * clean + (1 - a_t) ** 0.5 * noise, anchors
 
-    def composite(self, result: Tensor) -> Tensor:
-        """The result over the photo with a feathered edit mask: pixels that nothing asked to change are the photo's."""
+    def composite(self, result: Tensor, eps: Denoiser) -> Tensor:
+        """The result over the photo with a feathered edit mask: pixels that nothing asked to change are the photo's.
+
+        Of a net that inpaints after a warp only the vacated region is taken, to the pixel.
+        """
+        if eps.surround is not None and self.settings.start == "warp":
+            result = self.draft.image + self.draft.vacated * (result - self.draft.image)
         return blend(self.photo, result.clamp(0, 1), self.draft.edit)
 
 

@@ -32,7 +32,7 @@ from mtransfer.models import (
 )
 from mtransfer.photo import Photo, read_photo
 from mtransfer.preview import with_flow, with_mask
-from mtransfer.raft import MAX_LEVELS, FlowNet
+from mtransfer.raft import MAX_LEVELS
 from mtransfer.recipe import EditRecipe, Recipe, TransferRecipe
 from mtransfer.retarget import Fit, camera_flow, fit_frames, fit_similarity, moving_subject, retarget, subject_motion_px
 from mtransfer.sampler import SIDE_MULTIPLE
@@ -82,11 +82,14 @@ class _Run:
         yield
         self.timings[name] = round(time.monotonic() - started, 3)
 
-    def reader(self) -> FlowNet:
-        """The flow net that reads clips, coarse to fine."""
-        model = load_flow_model(self.recipe.flow_model, READING_UPDATES, MAX_LEVELS, self.device)
-        assert isinstance(model, FlowNet)
-        return model
+    def reader(self) -> FlowModel:
+        """The flow estimator that reads clips, coarse to fine."""
+        return load_flow_model(self.recipe.flow_model, READING_UPDATES, MAX_LEVELS, self.device)
+
+    @property
+    def guide_name(self) -> str:
+        """The RAFT that guides and judges: DIS has no gradient, so it only reads."""
+        return "auto" if self.recipe.flow_model == "dis" else self.recipe.flow_model
 
 
 def transfer(recipe: TransferRecipe, report: Report = _silent) -> TransferOutput:
@@ -213,7 +216,7 @@ def _sample(run: _Run, own: Tensor, flow: FlowField, mask: Tensor, draft: Draft)
         pipe = load_pipeline(run.model, run.device, choose_dtype(run.recipe.dtype, run.device))
         if (run.recipe.prompt or run.recipe.negative_prompt) and not pipe.takes_prompt:
             warn(f"--prompt: the model {run.model} takes no text, so it has no effect")
-        guide = load_flow_model(run.recipe.flow_model, settings.flow_updates, settings.flow_levels, run.device)
+        guide = load_flow_model(run.guide_name, settings.flow_updates, settings.flow_levels, run.device)
     size = model_size(tuple(own.shape[-2:]), model_side_px(run.model))  # type: ignore[arg-type]
     small = F.interpolate(own, size, mode="area")
     with run.stage("sample"):
@@ -255,6 +258,9 @@ def _reporter(run: _Run) -> Any:
 
 def _measure(run: _Run, own: Tensor, edited: Tensor, flow: FlowField, mask: Tensor, draft: Draft) -> dict[str, Any]:
     target = flow.flow.to(own)
-    judges: dict[str, FlowModel] = {"raft": run.reader(), "dis": DisFlow()}
+    judges: dict[str, FlowModel] = {
+        "raft": load_flow_model(run.guide_name, READING_UPDATES, MAX_LEVELS, run.device),
+        "dis": DisFlow(),
+    }
     errors = {f"flow_error_{name}": flow_error(judge, own, edited, target, mask) for name, judge in judges.items()}
     return {**errors, "background_psnr_db": background_psnr_db(own, edited, draft.edit)}

@@ -129,7 +129,7 @@ BAD = {
     MOVED + "--preset ../presets/fast": "--preset ../presets/fast: unknown",
     MOVED + "--device tpu": "--device 'tpu'",
     MOVED + "--dtype int8": "--dtype 'int8'",
-    MOVED + "--flow-model dis": "--flow-model 'dis'",
+    MOVED + "--flow-model flownet": "--flow-model 'flownet'",
     MOVED + "--model ./absent": "--model ./absent: no such folder",
     MOVED + "--model absent": "--model absent: no such folder, and no hub id of the form owner/name",
     MOVED + "--model {inputs}/empty_model": "empty_model: cannot be loaded",

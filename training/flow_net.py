@@ -53,12 +53,12 @@ def _sample(rng: Generator, bank: ImageBank) -> tuple[Tensor, ...]:
 def first_guess(flow: Tensor) -> Tensor:
     """The true flow in cells with smooth errors, on a quarter of the batch; zero on the rest.
 
-    The errors are as large as the motions: small ones teach the net to trust its first guess and stop looking.
+    The errors are up to a cell and more: small ones teach the net to trust its first guess and stop looking.
     """
     cells = F.interpolate(flow, scale_factor=1 / 8, mode="area") / 8
     errors = F.interpolate(torch.randn(len(flow), 2, 4, 4, device=flow.device), cells.shape[-2:], mode="bicubic")
     kept = (torch.rand(len(flow), 1, 1, 1, device=flow.device) < 0.25).float()
-    return kept * (cells + 2 * torch.rand_like(kept) * errors)
+    return kept * (cells + torch.rand_like(kept) * errors)
 
 
 def sequence_loss(flows: list[Tensor], truth: Tensor, *, robust: bool) -> Tensor:
