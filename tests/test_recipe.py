@@ -75,7 +75,7 @@ def test_overrides_read_toml_values_and_plain_words() -> None:
         ([], {"scale": float("nan")}, ["--scale nan", "finite"]),
         ([], {"strength": float("inf")}, ["--strength inf", "finite"]),
         ([], {"device": "tpu"}, ["--device 'tpu'", "'cpu'"]),
-        ([], {"flow_model": "dis"}, ["--flow-model 'dis'", "'raft_large'"]),
+        ([], {"flow_model": "flownet"}, ["--flow-model 'flownet'", "'raft_large'"]),
         ([], {"preset": "slow"}, ["--preset slow", "best, draft, fast, paper, repaint, sdedit"]),
         (["prompt={a = 1}"], {}, ["--prompt {'a': 1}", "string"]),
     ],
