@@ -124,7 +124,7 @@ def load_flow_model(name: str, updates: int, levels: int, device: torch.device) 
     """A flow estimator: auto | embedded | raft_large | raft_small | dis. Raises ModelError when weights are missing."""
     if name == "dis":
         return DisFlow()
-    name = _flow_name(name)
+    name = resolve_flow_model(name)
     if name == "embedded":
         return FlowNet(
             build_raft("raft_small", _existing(WEIGHTS / "flow" / "raft_small.safetensors")), updates, levels
@@ -136,10 +136,11 @@ def load_flow_model(name: str, updates: int, levels: int, device: torch.device) 
 
 def reading_side_px(name: str) -> int:
     """The long side in pixels at which a flow estimator reads clips best: the size of what it was trained on."""
-    return EMBEDDED_SIDE_PX if _flow_name(name) == "embedded" else STABLE_DIFFUSION_SIDE_PX
+    return EMBEDDED_SIDE_PX if resolve_flow_model(name) == "embedded" else STABLE_DIFFUSION_SIDE_PX
 
 
-def _flow_name(name: str) -> str:
+def resolve_flow_model(name: str) -> str:
+    """`auto` is torchvision's raft_large when its weights are on disk, else the embedded net."""
     if name != "auto":
         return name
     return "raft_large" if _hub_raft("raft_large").exists() else "embedded"

@@ -28,6 +28,7 @@ from mtransfer.models import (
     load_pipeline,
     model_side_px,
     reading_side_px,
+    resolve_flow_model,
     resolve_model,
 )
 from mtransfer.photo import Photo, read_photo
@@ -68,12 +69,14 @@ class TransferOutput:
 
 
 class _Run:
-    """One job under way: what it has loaded and how long each stage took."""
+    """One job under way: its recipe with `auto` resolved as it goes, and how long each stage took."""
 
     def __init__(self, recipe: Recipe, report: Report) -> None:
-        self.recipe, self.report, self.timings = recipe, report, dict[str, float]()
+        self.report, self.timings = report, dict[str, float]()
         self.device = choose_device(recipe.device)
         self.model = resolve_model(recipe.model)
+        resolved = {"model": self.model, "flow_model": resolve_flow_model(recipe.flow_model)}
+        self.recipe = recipe.model_copy(update=resolved)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -98,6 +101,7 @@ def transfer(recipe: TransferRecipe, report: Report = _silent) -> TransferOutput
     photo, subject = _photo_and_subject(recipe, run)
     with run.stage("clip"):
         frames, pair = _read_pair(recipe, run)
+        run.recipe = run.recipe.model_copy(update={"pair": f"{pair[0]}:{pair[1]}"})
         reading = estimate_field(run.reader(), frames[:1], frames[1:])
         clip_subject, motion = _clip_motion(recipe, frames, reading)
     with run.stage("retarget"):
@@ -114,11 +118,9 @@ def transfer(recipe: TransferRecipe, report: Report = _silent) -> TransferOutput
 def edit(recipe: EditRecipe, report: Report = _silent) -> TransferOutput:
     """Move the photo's subject along a flow file or elementary motions. Raises InputError and ModelError."""
     run = _Run(recipe, report)
-    photo = read_photo(recipe.photo)
-    if recipe.flow is None:
-        photo, subject = _photo_and_subject(recipe, run)
-    else:
-        subject = segment(photo.image, "all")
+    # A flow file says itself what moves.
+    shown = recipe if recipe.flow is None else recipe.model_copy(update={"subject": "all"})
+    photo, subject = _photo_and_subject(shown, run)
     subject, flow = edit_field(recipe, photo, subject)
     return _finish(run, photo, subject, flow, [])
 
