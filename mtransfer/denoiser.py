@@ -21,8 +21,8 @@ class Denoiser:
     """Calling it with z_t [B,C,h,w] and t gives the noise estimate [B,C,h,w].
 
     `surround` holds the extra channels of a net that inpaints, in Stable Diffusion's order: the mask [B,1,h,w] (1 = to
-    be painted), then the latents of the image around it. A net that inpaints and predicts the clean image is asked for
-    the hole alone; the rest is what it was given.
+    be painted), then the latents of the image around it. A net that inpaints and predicts the clean image is the
+    embedded one: its surround holds a smooth fill in the hole, and it predicts what to add there.
     """
 
     unet: nn.Module
@@ -55,5 +55,5 @@ class Denoiser:
         if self.prediction_type == "v_prediction":
             return a_t**0.5 * output + (1 - a_t) ** 0.5 * z
         if surround is not None:
-            output = torch.where(surround[:, :1] > 0, output, surround[:, 1:])
+            output = surround[:, 1:] + (surround[:, :1] > 0) * output
         return (z - a_t**0.5 * output) / (1 - a_t) ** 0.5

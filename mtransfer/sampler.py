@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from mtransfer.denoiser import Denoiser, Prompt
-from mtransfer.draft import Draft, blend, make_draft
+from mtransfer.draft import Draft, blend, make_draft, take_out
 from mtransfer.errors import InputError, ModelError
 from mtransfer.guidance import Energy, FlowModel, MotionGuidance
 from mtransfer.loop import Anchor, Guide, Step, Timesteps, ddim_timesteps, invert, sample_steps
@@ -155,12 +155,16 @@ class _Job:
         return Denoiser(unet, self.pipe.scheduler.alphas_cumprod, config.prediction_type, prompt, surround)
 
     def _surround(self) -> Tensor:
-        """Mask and masked image for a net that inpaints, the mask in whole cells."""
-        base = self.draft.image if self.settings.start == "warp" else self.photo
+        """Mask, in whole cells, and surroundings for a net that inpaints: the hole grey, or smoothly filled."""
         cells = _to_cells(self.to_paint(), self.source)
-        hole = F.interpolate(cells, base.shape[-2:], mode="nearest")
+        hole = F.interpolate(cells, self.photo.shape[-2:], mode="nearest")
+        base = self.draft.image if self.settings.start == "warp" else self.photo
+        if self.pipe.scheduler.config.prediction_type != "sample" or bool((hole > 0).all()):
+            base = torch.where(hole > 0, 0.5, base)
+        elif self.settings.start != "warp":
+            base = take_out(base, hole)
         with torch.no_grad():
-            around = self.pipe.encode_image(torch.where(hole > 0, 0.5, base))
+            around = self.pipe.encode_image(base)
         return torch.cat([cells, around], dim=1)
 
     def to_paint(self) -> Tensor:

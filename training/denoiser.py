@@ -1,9 +1,8 @@
-"""Train the embedded denoiser: an x0-predicting UNet on folded pixels that also sees a mask and what is around it.
+"""Train the embedded denoiser: a UNet on folded pixels that betters a smooth fill of a hole.
 
 Input channels, in the order of Stable Diffusion's inpainting nets: 48 of the noised picture, 1 of the mask, 48 of the
-picture with the masked part zeroed. The truth of a hole is what lies behind a cut-out, never another cut-out. Part of
-the noised pictures hold a rough fill in the hole instead of the truth, because that is what the sampler starts from.
-The net predicts x0, not v: 64 channels hold a picture of 48, but not also the noise that v needs.
+picture with its hole filled smoothly from the background. It predicts what to add to that fill to get the clean
+picture, so it starts as good as the fill. The truth of a hole is what lies behind a cut-out, never another cut-out.
 """
 
 import argparse
@@ -18,6 +17,7 @@ from diffusers import DDIMScheduler, UNet2DModel
 from numpy.random import Generator
 from torch import Tensor
 
+from mtransfer.draft import take_out
 from mtransfer.spacetodepth import AutoencoderSpaceToDepth
 from training.compose import Array, Motion, compose
 from training.images import ImageBank, load_bank
@@ -53,7 +53,7 @@ def build() -> UNet2DModel:
 
 
 def batches(bank: ImageBank, batch: int, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Truth and rough start float32[B,3,H,W] in [-1,1], mask float32[B,1,H,W] (1 = to be painted)."""
+    """Truth and smooth fill float32[B,3,H,W] in [-1,1], mask float32[B,1,H,W] (1 = to be painted)."""
     rng = np.random.default_rng(seed)
     while True:
         samples = [_sample(rng, bank) for _ in range(batch)]
@@ -63,18 +63,25 @@ def batches(bank: ImageBank, batch: int, seed: int) -> Iterator[tuple[Tensor, Te
 
 def _sample(rng: Generator, bank: ImageBank) -> tuple[Tensor, ...]:
     scene = compose(rng, bank, SIZE_PX, 1, Motion(camera_still=1.0, shift=0.4))
+    hole = _grow(rng, scene.source)
     kind = rng.random()
-    if kind < 0.55:  # the place a cut-out left: the after-image, its hole closed by the background
-        truth, hole = scene.after, _grow(rng, scene.source) * (scene.target < 0.05)
-    elif kind < 0.8:  # the background alone, a cut-out's shape as its hole
-        truth, hole = scene.background, _grow(rng, np.maximum(scene.source, scene.target * (rng.random() < 0.3)))
-    elif kind < 0.9:
-        truth, hole = scene.after, np.ones_like(scene.source)
-    else:  # seams: a band around the moved cut-out
-        truth, hole = scene.after, _band(rng, scene.target)
-    start = _rough(rng, truth, hole)
-    arrays = 2 * truth - 1, 2 * start - 1, hole[..., None]
+    if kind < 0.6:  # the place a cut-out left, the cut-out beside it
+        filled = _fill(scene.before, hole)
+        hole = hole * (scene.target < 0.05)
+        truth, filled = scene.after, np.where(hole[..., None] > 0, filled, scene.after)
+    elif kind < 0.9:  # the background alone
+        truth, filled = scene.background, _fill(scene.background, hole)
+    else:  # no surroundings at all
+        truth, hole, filled = scene.after, np.ones_like(hole), np.full_like(scene.after, 0.5)
+    arrays = 2 * truth - 1, 2 * filled - 1, hole[..., None]
     return tuple(torch.from_numpy(np.ascontiguousarray(a, np.float32)).permute(2, 0, 1) for a in arrays)
+
+
+def _fill(picture: Array, hole: Array) -> Array:
+    """As the sampler's rough fill (mtransfer.draft.take_out)."""
+    tensors = (torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (picture, hole[..., None]))
+    image, mask = (tensor.permute(2, 0, 1)[None] for tensor in tensors)
+    return np.asarray(take_out(image, mask)[0].permute(1, 2, 0))
 
 
 def _grow(rng: Generator, alpha: Array) -> Array:
@@ -82,42 +89,22 @@ def _grow(rng: Generator, alpha: Array) -> Array:
     return cv2.dilate((alpha > 0.05).astype(np.float32), np.ones((width, width)))
 
 
-def _band(rng: Generator, alpha: Array) -> Array:
-    width = int(rng.integers(1, 4)) * 2 + 1
-    solid = (alpha > 0.5).astype(np.float32)
-    return cv2.dilate(solid, np.ones((width, width))) - cv2.erode(solid, np.ones((width, width)))
-
-
-def _rough(rng: Generator, truth: Array, hole: Array) -> Array:
-    """The truth, or the truth with its hole closed smoothly from around and shifted in colour as a bad fill is."""
-    if rng.random() < 0.6 or hole.mean() > 0.9:
-        return truth
-    weight = (1 - hole)[..., None]
-    fill = np.zeros_like(truth)
-    left = np.ones_like(weight)
-    for sigma in (3, 8, 24, 80):
-        near = cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]
-        smooth = cv2.GaussianBlur(truth * weight, (0, 0), sigma) / np.maximum(near, 1e-4)
-        share = left * np.clip(near * 4, 0, 1)
-        fill, left = fill + share * smooth, left - share
-    fill = fill + left * truth.mean((0, 1)) + rng.normal(0, 0.04, 3)
-    return truth * weight + np.clip(fill, 0, 1) * (1 - weight)
-
-
 def loss_of_batch(unet: UNet2DModel, scheduler: DDIMScheduler, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """L1 between the predicted and the true picture and between their gradients, in the hole alone.
 
     Around the hole the sampler takes what is known, so the net need not learn to copy it.
     """
-    truth, start, mask = batch
+    truth, filled, mask = batch
     vae = AutoencoderSpaceToDepth(BLOCK_PX)
     cells = F.max_pool2d(mask, BLOCK_PX)
     hole = F.interpolate(cells, scale_factor=BLOCK_PX, mode="nearest")
-    z0, z_start, surround = (vae.encode(x).latent_dist.mode() for x in (truth, start, truth * (1 - hole)))
-    # Low and middle noise most of the time: that is where the sampler works.
+    z0, surround = (vae.encode(x).latent_dist.mode() for x in (truth, filled))
+    # Low and middle noise most of the time: that is where the sampler works, and it starts from the fill.
     steps = (1000 * torch.rand(len(truth), device=truth.device) ** 1.5).long()
-    noised = scheduler.add_noise(z_start, torch.randn_like(z0), steps)
-    predicted = vae.decode(unet(torch.cat([noised, cells, surround], dim=1), steps).sample).sample
+    warm = (torch.rand(len(truth), 1, 1, 1, device=truth.device) < 0.4) & (mask.mean(dim=(1, 2, 3), keepdim=True) < 1)
+    noised = scheduler.add_noise(torch.where(warm, surround, z0), torch.randn_like(z0), steps)
+    added = unet(torch.cat([noised, cells, surround], dim=1), steps).sample
+    predicted = vae.decode(surround + added).sample
     error = hole * (predicted - truth)
     area = 3 * hole.sum(dim=(1, 2, 3)).clamp_min(16)
     total = error.abs().sum(dim=(1, 2, 3))
