@@ -39,23 +39,25 @@ def with_flow(image: Float[Tensor, "3 H W"], flow: Float[Tensor, "2 H W"]) -> Fl
 
 
 def sheet(panels: list[tuple[str, Float[Tensor, "3 H W"]]]) -> Float[Tensor, "3 h w"]:
-    """Labelled panels in rows of four, each scaled to the same long side."""
-    tiles = [_tile(label, image) for label, image in panels]
-    blank = np.full_like(tiles[0], 255)
-    tiles += [blank] * (-len(tiles) % COLUMNS if len(tiles) > COLUMNS else 0)
-    height = max(tile.shape[0] for tile in tiles)
-    columns = min(COLUMNS, len(tiles))
-    rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
-    return torch.from_numpy(np.vstack(rows)[: height * len(rows)]).permute(2, 0, 1).float() / 255
+    """Labelled panels in rows of four, each scaled to the same long side, the rows as high as the highest panel."""
+    pictures = [_panel(image) for _, image in panels]
+    height = max(picture.shape[0] for picture in pictures)
+    tiles = [_tile(label, picture, height) for (label, _), picture in zip(panels, pictures, strict=True)]
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % COLUMNS if len(tiles) > COLUMNS else 0)
+    rows = [np.hstack(tiles[i : i + COLUMNS]) for i in range(0, len(tiles), COLUMNS)]
+    return torch.from_numpy(np.vstack(rows)).permute(2, 0, 1).float() / 255
 
 
-def _tile(label: str, image: Tensor) -> np.ndarray:
+def _panel(image: Tensor) -> np.ndarray:
     scale = PANEL_PX / max(image.shape[-2:])
     pixels = (255 * image.detach().clamp(0, 1)).round().byte().permute(1, 2, 0).cpu().numpy()
     size = tuple(max(1, round(side * scale)) for side in pixels.shape[1::-1])
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    tile = np.full((PANEL_PX + LABEL_PX + 8, PANEL_PX + 8, 3), 255, np.uint8)
-    left, top = 4 + (PANEL_PX - size[0]) // 2, LABEL_PX + (PANEL_PX - size[1]) // 2
-    tile[top : top + size[1], left : left + size[0]] = small
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC))
+
+
+def _tile(label: str, picture: np.ndarray, height: int) -> np.ndarray:
+    tile = np.full((height + LABEL_PX + 8, PANEL_PX + 8, 3), 255, np.uint8)
+    left, top = 4 + (PANEL_PX - picture.shape[1]) // 2, LABEL_PX + (height - picture.shape[0]) // 2
+    tile[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
     cv2.putText(tile, label, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (20, 20, 20), 1, cv2.LINE_AA)
     return tile

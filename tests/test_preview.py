@@ -6,7 +6,7 @@ from mtransfer.field import translate_flow
 from mtransfer.preview import COLUMNS, LABEL_PX, PANEL_PX, sheet, with_flow, with_mask
 
 SIZE = (60, 80)
-TILE = (PANEL_PX + LABEL_PX + 8, PANEL_PX + 8)
+TILE = (round(PANEL_PX * SIZE[0] / SIZE[1]) + LABEL_PX + 8, PANEL_PX + 8)  # of pictures of SIZE
 
 
 def grey(size: tuple[int, int] = SIZE, level: float = 0.5) -> Tensor:
