@@ -4,7 +4,7 @@ READY := .venv/.ready
 .PHONY: demo test check train-data train-flow train-denoiser train-evaluate
 
 demo: $(READY)
-	.venv/bin/mtransfer transfer samples/box.mp4 samples/wooden_bird.jpg --pair 0:20 -o out/demo --overwrite
+	.venv/bin/mtransfer transfer samples/cup.mp4 samples/wooden_bird.jpg --pair 32:42 -o out/demo --overwrite
 
 test: $(READY)
 	.venv/bin/python -m pytest -m "not needs_cuda"

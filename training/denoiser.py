@@ -89,19 +89,24 @@ def _grow(rng: Generator, alpha: Array) -> Array:
     return cv2.dilate((alpha > 0.05).astype(np.float32), np.ones((width, width)))
 
 
-def loss_of_batch(unet: UNet2DModel, scheduler: DDIMScheduler, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+def loss_of_batch(
+    unet: UNet2DModel, scheduler: DDIMScheduler, batch: tuple[Tensor, Tensor, Tensor], warm_share: float
+) -> Tensor:
     """L1 between the predicted and the true picture and between their gradients, in the hole alone.
 
-    Around the hole the sampler takes what is known, so the net need not learn to copy it.
+    Around the hole the sampler takes what is known, so the net need not learn to copy it. `warm_share` of the noised
+    pictures hold the fill instead of the truth, as when the sampler starts from it.
     """
     truth, filled, mask = batch
     vae = AutoencoderSpaceToDepth(BLOCK_PX)
     cells = F.max_pool2d(mask, BLOCK_PX)
     hole = F.interpolate(cells, scale_factor=BLOCK_PX, mode="nearest")
     z0, surround = (vae.encode(x).latent_dist.mode() for x in (truth, filled))
-    # Low and middle noise most of the time: that is where the sampler works, and it starts from the fill.
+    # Low and middle noise most of the time: that is where the sampler works.
     steps = (1000 * torch.rand(len(truth), device=truth.device) ** 1.5).long()
-    warm = (torch.rand(len(truth), 1, 1, 1, device=truth.device) < 0.4) & (mask.mean(dim=(1, 2, 3), keepdim=True) < 1)
+    warm = (torch.rand(len(truth), 1, 1, 1, device=truth.device) < warm_share) & (
+        mask.mean(dim=(1, 2, 3), keepdim=True) < 1
+    )
     noised = scheduler.add_noise(torch.where(warm, surround, z0), torch.randn_like(z0), steps)
     added = unet(torch.cat([noised, cells, surround], dim=1), steps).sample
     predicted = vae.decode(surround + added).sample
@@ -114,7 +119,7 @@ def loss_of_batch(unet: UNet2DModel, scheduler: DDIMScheduler, batch: tuple[Tens
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=2800)
+    parser.add_argument("--steps", type=int, default=2900)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
@@ -124,7 +129,13 @@ def main() -> None:
     unet, scheduler = build().to(device()), DDIMScheduler(**SCHEDULER)
     resumed = (ROOT / "denoiser" / "last.pt").exists()
     source = batches(load_bank(ROOT / "images" / "train"), options.batch, seed=int(resumed))
-    train(Plan("denoiser", options.steps, 4e-4), unet, lambda _: loss_of_batch(unet, scheduler, next(source)))
+
+    def loss_of(step: int) -> Tensor:
+        # Late only the fill: a net that has always seen some truth in the noise goes on to find things there.
+        warm_share = 0.4 if step < 0.75 * options.steps else 1.0
+        return loss_of_batch(unet, scheduler, next(source), warm_share)
+
+    train(Plan("denoiser", options.steps, 4e-4), unet, loss_of)
     export(unet)
 
 
