@@ -4,11 +4,15 @@ import contextlib
 import json
 import math
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from mtransfer.errors import MTransferError
+
+REPEAT_S = 5.0  # long enough to tidy up after the first
 
 Report = Callable[[str, int, int, float | None], None]  # stage, done, total, energy
 
@@ -16,7 +20,8 @@ Report = Callable[[str, int, int, float | None], None]  # stage, done, total, en
 def run(job: Callable[[], None]) -> None:
     """Run a command's body; an error is one line on stderr and exit code 1 (failed), 2 (usage) or 130 (interrupted)."""
     try:
-        job()
+        with _insistent_interrupt():
+            job()
     except KeyboardInterrupt:
         _fail("interrupted; nothing was written", 130)
     except MTransferError as error:
@@ -24,6 +29,26 @@ def run(job: Callable[[], None]) -> None:
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
         _fail(f"{type(error).__name__}: {lines[0]} (MTRANSFER_DEBUG=1 shows more)", 1)
+
+
+@contextlib.contextmanager
+def _insistent_interrupt() -> Iterator[None]:
+    """Repeat an interrupt until the command ends: libraries swallow one that comes while they are being imported."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, REPEAT_S)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGALRM)}
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _fail(message: str, code: int) -> None:

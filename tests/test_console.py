@@ -1,4 +1,7 @@
+import contextlib
 import json
+import signal
+import time
 
 import pytest
 
@@ -82,3 +85,19 @@ def test_results_are_lines_or_one_strict_object(capsys) -> None:
     (line,) = capsys.readouterr().out.splitlines()
     found = json.loads(line, parse_constant=pytest.fail)
     assert found == {"edited": "out/edited.png", "error": None, "psnr": [None, 2.5]}
+
+
+def test_an_interrupt_that_is_swallowed_comes_again(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(console, "REPEAT_S", 0.2)
+
+    def job() -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        time.sleep(10)
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit) as ended:
+        console.run(job)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "error: interrupted; nothing was written\n"
+    assert signal.getsignal(signal.SIGINT) is handler
