@@ -54,14 +54,9 @@ def segment(
     else:
         mask = _mask_file(Path(spec), image)
     share = float(mask.mean())
-    if not SMALLEST_SHARE <= share <= (1 if numbers_or_file(spec) else LARGEST_SHARE):
+    if not SMALLEST_SHARE <= share <= (LARGEST_SHARE if spec == "auto" else 1):
         raise InputError(f"{flag} {spec}: no clear subject found; point at it with {flag} x,y or a box")
     return subject_from_mask(image, mask)
-
-
-def numbers_or_file(spec: str) -> bool:
-    """Whether the user has shown the subject, rather than left it to be found."""
-    return spec != "auto"
 
 
 def subject_from_mask(image: Float[Tensor, "3 H W"], mask: Float[Tensor, "1 H W"]) -> Subject:

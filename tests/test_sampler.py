@@ -27,7 +27,9 @@ def pipe() -> MotionGuidedPipeline:
 
 
 def settings(**changes: Any) -> SamplerSettings:
-    return SamplerSettings(**{**load_preset("fast"), "steps": 10, "flow_updates": 2, "flow_levels": 1, **changes})
+    return SamplerSettings(
+        **{**load_preset("fast"), "steps": 10, "start_t": 500, "flow_updates": 2, "flow_levels": 1, **changes}
+    )
 
 
 def noise(seed: int, cell_px: int) -> Tensor:
