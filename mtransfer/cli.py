@@ -6,15 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
-from mtransfer import console
-from mtransfer.recipe import EditRecipe, Recipe, TransferRecipe
+from mtransfer import cli_flow, cli_models, cli_recipes, console
+from mtransfer.recipe import COMMANDS, Recipe
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
+INPUTS = ("photo", "clip", "flow", "noise", "subject", "clip_subject")
 OWN_OPTIONS: dict[str, tuple[Any, Any]] = {
     "output": (Annotated[Path, typer.Option("-o", "--output", help="folder for the results")], inspect.Parameter.empty),
     "set_": (Annotated[list[str] | None, typer.Option("--set", help="any setting, a.b=c")], None),
     "overwrite": (Annotated[bool, typer.Option("--overwrite", help="replace results already there")], False),
+    "no_metadata": (Annotated[bool, typer.Option("--no-metadata", help="say nothing of how it was made")], False),
     "json_": (Annotated[bool, typer.Option("--json", help="print one JSON object")], False),
     "quiet": (Annotated[bool, typer.Option("--quiet", help="no progress")], False),
 }
@@ -41,7 +43,7 @@ def _command(recipe_class: type[Recipe], name: str) -> None:
     def command(**values: Any) -> None:
         own = {key: values.pop(key) for key in OWN_OPTIONS}
         given = {key: value for key, value in values.items() if value is not None}
-        console.run(lambda: _run(recipe_class, name, given, own))
+        console.run(lambda: do(recipe_class.build(given, own["set_"] or []), own))
 
     command.__doc__ = recipe_class.__doc__
     command.__signature__ = inspect.Signature(_parameters(recipe_class))  # type: ignore[attr-defined]
@@ -79,19 +81,53 @@ def _type(info: Any) -> Any:
     return plain | None
 
 
-def _run(recipe_class: type[Recipe], name: str, given: dict[str, Any], own: dict[str, Any]) -> None:
-    recipe = recipe_class.build(given, own["set_"] or [])
+def do(recipe: Recipe, own: dict[str, Any]) -> None:
+    """Run a recipe's job with a command's own options."""
     from mtransfer.job import run_to_folder
 
-    with console.progress(quiet=own["quiet"] or own["json_"]) as report:
-        lines = run_to_folder(recipe, own["output"], overwrite=own["overwrite"], report=report)
+    quiet = own["quiet"] or own["json_"]
+    with console.progress(quiet=quiet) as report:
+        lines = run_to_folder(
+            recipe, own["output"], overwrite=own["overwrite"], metadata=not own["no_metadata"], report=report
+        )
+    if recipe.model == "auto" and recipe.sampler.steps and not quiet:
+        from mtransfer.models import auto_in_words
+
+        console.say(f"model: {auto_in_words()}")
     console.show(lines, as_json=own["json_"])
 
 
+def _run_stored(**values: Any) -> None:
+    """Do again what a recipe, or a result that carries one, says."""
+    own = {key: values.pop(key) for key in OWN_OPTIONS}
+    target = values.pop("recipe")
+    given = {key: str(value) for key, value in values.items() if value is not None}
+    console.run(lambda: do(_stored(target, given, own), own))
+
+
+def _stored(target: str, given: dict[str, Any], own: dict[str, Any]) -> Recipe:
+    from mtransfer.job import warn_of_other_versions
+    from mtransfer.stored import find_inputs, read_stored
+
+    stored = read_stored(target)
+    recipe = COMMANDS[stored.command].build({}, own["set_"] or [], find_inputs(stored, given))
+    warn_of_other_versions(stored.versions)
+    return recipe
+
+
 def _register() -> None:
-    commands: dict[str, type[Recipe]] = {"transfer": TransferRecipe, "edit": EditRecipe}
-    for name, recipe_class in commands.items():
+    for name, recipe_class in COMMANDS.items():
         _command(recipe_class, name)
+    argument = typer.Argument(help="recipe.toml, a folder that holds one, a PNG or MP4 made by mtransfer, or a name")
+    inputs = {key: Annotated[str | None, typer.Option(help=f"the recipe's {key}, where it is now")] for key in INPUTS}
+    parameters = [_parameter("recipe", Annotated[str, argument], inspect.Parameter.empty)]
+    parameters += [_parameter(key, annotation, None) for key, annotation in inputs.items()]
+    parameters += [_parameter(key, *declared) for key, declared in OWN_OPTIONS.items()]
+    _run_stored.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    app.command("run")(_run_stored)
+    app.add_typer(cli_recipes.app, name="recipes")
+    app.command("flow")(cli_flow.flow)
+    cli_models.register(app)
 
 
 _register()

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+import torch  # isort: skip - loaded after decord, its CUDA build crashes in matrix products
 import av
 import cv2
 import decord
 import numpy as np
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float32
 from numpy.typing import NDArray

@@ -54,13 +54,25 @@ def _insistent_interrupt() -> Iterator[None]:
 def _fail(message: str, code: int) -> None:
     if os.environ.get("MTRANSFER_DEBUG") == "1":
         raise
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {_one_line(message)}", file=sys.stderr)
     raise SystemExit(code) from None
+
+
+def say(message: str) -> None:
+    """One line on stderr about what was chosen."""
+    print(message, file=sys.stderr)
+
+
+def _one_line(message: str) -> str:
+    """What cannot be printed, escaped: a file's name may hold line breaks and a terminal's commands."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in message
+    )
 
 
 def warn(message: str) -> None:
     """One line on stderr about what the user gave and what will not be as they may think."""
-    print(f"warning: {message}", file=sys.stderr)
+    print(f"warning: {_one_line(message)}", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ class Denoiser:
 
     `surround` holds the extra channels of a net that inpaints, in Stable Diffusion's order: the mask [B,1,h,w] (1 = to
     be painted), then the latents of the image around it. A net that inpaints and predicts the clean image is the
-    embedded one: its surround holds a smooth fill in the hole, and it predicts what to add there.
+    embedded one: it predicts what to add to its surround inside the mask.
     """
 
     unet: nn.Module

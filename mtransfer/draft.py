@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from mtransfer.fill import fill_smooth
+from mtransfer.exemplar import fill_exemplar
 from mtransfer.warp import forward_warp, vacated_mask
 
 FEATHER_PX = 3
@@ -30,13 +30,16 @@ class Draft:
 
 
 def make_draft(
-    photo: Float[Tensor, "1 3 H W"], flow: Float[Tensor, "1 2 H W"], mask: Float[Tensor, "1 1 H W"]
+    photo: Float[Tensor, "1 3 H W"],
+    flow: Float[Tensor, "1 2 H W"],
+    mask: Float[Tensor, "1 1 H W"],
+    background: Float[Tensor, "1 3 H W"] | None = None,
 ) -> Draft:
-    """Move the masked subject of `photo` along `flow` and fill its old place from the background around it."""
-    halo = max(2, round(HALO_SHARE * max(photo.shape[-2:])))
+    """Move the masked subject of `photo` along `flow` over the background, by default the photo without its subject."""
+    halo = _halo_px(photo)
     hole = grow((mask > 0.05).to(photo), halo)
     warped, target = forward_warp(photo, flow, mask)
-    image = target * warped + (1 - target) * take_out(photo, hole)
+    image = target * warped + (1 - target) * (take_out(photo, mask) if background is None else background)
     vacated = vacated_mask(hole, target)
     seam = grow(target, halo) * grow(1 - target, halo)
     # The feather lies outside all that changed: inside, it would mix the subject's old outline back in.
@@ -44,9 +47,13 @@ def make_draft(
     return Draft(image, target, vacated, seam, edit)
 
 
-def take_out(photo: Float[Tensor, "B 3 H W"], hole: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 3 H W"]:
-    """The photo with `hole` (1 = unknown) filled smoothly from what is around it."""
-    return fill_smooth(photo, 1 - hole) if bool((hole < 1).any()) else photo
+def take_out(photo: Float[Tensor, "1 3 H W"], mask: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 3 H W"]:
+    """The photo with the masked subject, its halo too, filled from what is around it."""
+    return fill_exemplar(photo, grow((mask > 0.05).to(photo), _halo_px(photo)))
+
+
+def _halo_px(photo: Tensor) -> int:
+    return max(2, round(HALO_SHARE * max(photo.shape[-2:])))
 
 
 def grow(mask: Float[Tensor, "B 1 H W"], width_px: int) -> Float[Tensor, "B 1 H W"]:

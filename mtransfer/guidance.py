@@ -4,6 +4,7 @@ E = w_flow * mean|g - f| + w_color * mean|M * (x - warp(x0, g))|, g = flow(x, x0
 (Geng and Owens, ICLR 2024, arXiv 2401.18085).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -23,6 +24,19 @@ class FlowModel(Protocol):
 
     def flow(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 2 H W"]:
         """Forward flow in pixels from the source to `image`, in [0,1]; differentiable in `image`."""
+        ...
+
+
+@runtime_checkable
+class EnergyTerm(Protocol):
+    """A further term of the energy, added with its `weight`."""
+
+    weight: float
+
+    def __call__(
+        self, source: Float[Tensor, "B 3 H W"], image: Float[Tensor, "B 3 H W"], flow: Float[Tensor, "B 2 H W"]
+    ) -> Float[Tensor, "B"]:
+        """How bad `image` is, both images in [0,1], given the flow in pixels found to it; differentiable."""
         ...
 
 
@@ -48,7 +62,9 @@ class MotionGuidance:
         w_flow: float,
         w_color: float,
         occlusion: bool = True,
+        terms: Sequence[EnergyTerm] = (),
     ) -> None:
+        self.terms = terms
         self.source, self.target_flow, self.flow_model = source, target_flow, flow_model
         self.w_flow, self.w_color = w_flow, w_color
         self.visible = occlusion_mask(target_flow) if occlusion else torch.ones_like(target_flow[:, :1])
@@ -58,7 +74,10 @@ class MotionGuidance:
         flow = self.flow_model.flow(image)
         flow_loss = flow_term(flow, self.target_flow)
         color_loss = color_term(self.source, image, flow, self.visible)
-        return Energy(self.w_flow * flow_loss + self.w_color * color_loss, flow_loss, color_loss, flow)
+        total = self.w_flow * flow_loss + self.w_color * color_loss
+        for term in self.terms:
+            total = total + term.weight * term(self.source, image, flow)
+        return Energy(total, flow_loss, color_loss, flow)
 
 
 def flow_term(flow: Float[Tensor, "B 2 H W"], target_flow: Float[Tensor, "B 2 H W"]) -> Float[Tensor, "B"]:

@@ -7,45 +7,77 @@ from typing import Any
 import diffusers
 import torch
 import torchvision
+from safetensors.torch import save_file
 
 from mtransfer import __version__
-from mtransfer.console import Report
+from mtransfer.console import Report, warn
 from mtransfer.fieldio import save_field
+from mtransfer.generate import generate
 from mtransfer.output import save_json, save_png, staged
 from mtransfer.preview import sheet
-from mtransfer.recipe import EditRecipe, Recipe, TransferRecipe
+from mtransfer.recipe import EditRecipe, GenerateRecipe, Recipe, TransferRecipe
+from mtransfer.stored import write_stored
 from mtransfer.transfer import TransferOutput, edit, transfer
 
+LARGEST_SIDE_PX = 2048
 
-def run_to_folder(recipe: Recipe, out: Path, *, overwrite: bool, report: Report) -> dict[str, Any]:
-    """Do the job and write edited.png, preview.png, flow.npz and run.json into `out`; returns what to print."""
+
+def run_to_folder(recipe: Recipe, out: Path, *, overwrite: bool, metadata: bool, report: Report) -> dict[str, Any]:
+    """Do the job and write its results into `out`, all or nothing; returns what to print."""
     with staged(out, overwrite=overwrite) as stage:
-        if isinstance(recipe, TransferRecipe):
-            output = transfer(recipe, report)
-        else:
-            assert isinstance(recipe, EditRecipe)
-            output = edit(recipe, report)
-        save_png(output.frames[0], stage / "edited.png", output.icc_profile)
-        save_png(sheet(output.panels), stage / "preview.png")
-        save_field(output.flow, stage / "flow.npz")
-        save_json(_record(output), stage / "run.json")
+        if isinstance(recipe, GenerateRecipe):
+            return _write_generated(recipe, stage, out, metadata, report)
+        assert isinstance(recipe, (TransferRecipe, EditRecipe))
+        output = transfer(recipe, report=report) if isinstance(recipe, TransferRecipe) else edit(recipe, report=report)
+        _write_moved(output, stage, metadata)
     return _summary(output, out)
 
 
-def _record(output: TransferOutput) -> dict[str, Any]:
+def _write_moved(output: TransferOutput, stage: Path, metadata: bool) -> None:
+    text = write_stored(output.recipe, versions()) if metadata else ""
+    save_png(output.frames[0], stage / "edited.png", output.icc_profile, text)
+    save_png(sheet(output.panels), stage / "preview.png", recipe=text)
+    save_field(output.flow, stage / "flow.npz")
+    figures = {"seconds": output.timings, "metrics": output.metrics}
+    save_json(_record(output.recipe, metadata) | figures, stage / "run.json")
+
+
+def _write_generated(recipe: GenerateRecipe, stage: Path, out: Path, metadata: bool, report: Report) -> dict[str, Any]:
+    image, noise, made = generate(recipe, report)
+    save_png(image, stage / "generated.png", recipe=write_stored(made, versions()) if metadata else "")
+    save_file({"noise": noise.contiguous()}, stage / "noise.safetensors")
+    save_json(_record(made, metadata), stage / "run.json")
+    names = {"generated": str(out / "generated.png"), "noise": str(out / "noise.safetensors")}
+    return names | {"seed": made.seed}
+
+
+def versions() -> dict[str, str]:
+    """What made a result, as far as it can change its bytes."""
     return {
-        "recipe": output.recipe.model_dump(mode="json"),
-        "seed": output.recipe.seed,
-        "versions": {
-            "mtransfer": __version__,
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-            "diffusers": diffusers.__version__,
-            "python": platform.python_version(),
-        },
-        "seconds": output.timings,
-        "metrics": output.metrics,
+        "mtransfer": __version__,
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "diffusers": diffusers.__version__,
+        "python": platform.python_version(),
     }
+
+
+def warn_of_other_versions(made_with: dict[str, str]) -> None:
+    """Say which libraries differ from those a result was made with."""
+    here = versions()
+    others = [
+        f"{name} {made_with[name]} (here {here[name]})"
+        for name in here
+        if made_with.get(name, here[name]) != here[name]
+    ]
+    if others:
+        warn(f"made with {', '.join(others)}: the same bytes are not certain")
+
+
+def _record(recipe: Recipe, metadata: bool) -> dict[str, Any]:
+    if not metadata:
+        return {"versions": versions()}
+    return {"recipe": recipe.model_dump(mode="json"), "seed": recipe.seed, "versions": versions()}
 
 
 def _summary(output: TransferOutput, out: Path) -> dict[str, Any]:

@@ -1,25 +1,24 @@
 """What a model's name means: the embedded model, a directory or a hub id; and where it runs."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
-from diffusers.utils import logging as diffusers_logging
-from transformers.utils import logging as transformers_logging
 
+from mtransfer import catalog
+from mtransfer.cache import file_hash
+from mtransfer.catalog import WEIGHTS
 from mtransfer.errors import InputError, ModelError
 from mtransfer.flow import DisFlow
+from mtransfer.hush import without_bars
 from mtransfer.raft import BUILDERS, FlowNet, build_raft
 from mtransfer.sampler import MotionGuidedPipeline
 from mtransfer.spacetodepth import AutoencoderSpaceToDepth
 
-WEIGHTS = Path(__file__).parent / "weights"
-HUB_RAFT = {"raft_large": "raft_large_C_T_V1-22a6c225.pth", "raft_small": "raft_small_C_T_V1-ad48884c.pth"}
+EMBEDDED_FLOW = WEIGHTS / "flow" / "raft_small.safetensors"
 EMBEDDED_SIDE_PX, STABLE_DIFFUSION_SIDE_PX = 256, 512
 
 
@@ -43,7 +42,7 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 @lru_cache(maxsize=2)
 def load_pipeline(model: str, device: torch.device, dtype: torch.dtype) -> MotionGuidedPipeline:
     """The sampler with the weights `model` names. Raises ModelError when they are missing or of another layout."""
-    with _without_bars():
+    with without_bars():
         pipe = _embedded(dtype) if model == "embedded" else _pretrained(model, dtype)
     pipe.set_progress_bar_config(disable=True)
     for part in (pipe.vae, pipe.unet, pipe.text_encoder):
@@ -52,39 +51,33 @@ def load_pipeline(model: str, device: torch.device, dtype: torch.dtype) -> Motio
     return pipe.to(device)
 
 
-@contextmanager
-def _without_bars() -> Iterator[None]:
-    """The libraries' own progress bars are off meanwhile: what is shown is ours."""
-    shown = [library for library in (diffusers_logging, transformers_logging) if library.is_progress_bar_enabled()]
-    for library in shown:
-        library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for library in shown:
-            library.enable_progress_bar()
-
-
 def model_side_px(model: str) -> int:
     """The long side in pixels at which a model works."""
     return EMBEDDED_SIDE_PX if model == "embedded" else STABLE_DIFFUSION_SIDE_PX
 
 
 def resolve_model(model: str) -> str:
-    """`auto` is Stable Diffusion 1.4 when a GPU and its weights on disk are there, else the embedded model."""
+    """`auto` is Stable Diffusion 1.4 when a GPU and its weights on disk are there, else the embedded model.
+
+    A short name of the catalogue (sd14, sd15) is its hub id.
+    """
+    if model in catalog.KNOWN and not Path(model).is_dir():
+        return catalog.KNOWN[model].source
     if model != "auto":
         return model
-    return (
-        "CompVis/stable-diffusion-v1-4"
-        if torch.cuda.is_available() and _on_disk("CompVis/stable-diffusion-v1-4")
-        else "embedded"
-    )
+    there = torch.cuda.is_available() and catalog.path_on_disk("sd14") is not None
+    return catalog.KNOWN["sd14"].source if there else "embedded"
 
 
-def _on_disk(hub_id: str) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(try_to_load_from_cache(hub_id, "model_index.json"), str)
+def auto_in_words() -> str:
+    """What `--model auto` takes here, and how to get more: one line."""
+    chosen = resolve_model("auto")
+    if chosen != "embedded":
+        return f"{chosen}: a GPU and its weights are here"
+    fetched = catalog.path_on_disk("sd14") is not None
+    needs = [] if torch.cuda.is_available() else ["an NVIDIA GPU"]
+    needs += [] if fetched else ["`mtransfer models download sd14`"]
+    return f"embedded; for Stable Diffusion: {' and '.join(needs)}"
 
 
 def _embedded(dtype: torch.dtype) -> MotionGuidedPipeline:
@@ -101,22 +94,28 @@ def _embedded(dtype: torch.dtype) -> MotionGuidedPipeline:
 
 def _pretrained(model: str, dtype: torch.dtype) -> MotionGuidedPipeline:
     """A directory, or a hub id already on disk: nothing is fetched unasked."""
-    if not Path(model).is_dir() and (Path(model).is_absolute() or model.startswith(".") or model.count("/") != 1):
-        raise ModelError(f"--model {model}: no such folder, and no hub id of the form owner/name")
+    folder = _folder_of(model)
+    options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "low_cpu_mem_usage": False}
     try:
-        pipe: Any = MotionGuidedPipeline.from_pretrained(
-            model, dtype=dtype, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
+        pipe: MotionGuidedPipeline = MotionGuidedPipeline.from_pretrained(
+            folder, dtype=dtype, variant=catalog.variant(folder), **options
         )
     except Exception as error:
-        if not Path(model).is_dir():
-            raise ModelError(
-                f"--model {model}: not on this disk; fetch it with `hf download {model}`, or name a folder"
-            ) from error
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
             f"--model {model}: cannot be loaded ({reason[:200]}); check the folder, or download it again"
         ) from error
     return pipe
+
+
+def _folder_of(model: str) -> Path:
+    if Path(model).is_dir():
+        return Path(model)
+    if not catalog.HUB_ID.fullmatch(model):
+        raise ModelError(f"--model {model}: no such folder, and no hub id of the form owner/name")
+    if (folder := catalog.path_on_disk(model)) is None:
+        raise ModelError(f"--model {model}: not on this disk; {catalog.how_to_fetch(model)}, or name a folder")
+    return folder
 
 
 @lru_cache(maxsize=2)
@@ -126,12 +125,10 @@ def load_flow_model(name: str, updates: int, levels: int, device: torch.device) 
         return DisFlow()
     name = resolve_flow_model(name)
     if name == "embedded":
-        return FlowNet(
-            build_raft("raft_small", _existing(WEIGHTS / "flow" / "raft_small.safetensors")), updates, levels
-        ).to(device)
+        return FlowNet(build_raft("raft_small", _existing(EMBEDDED_FLOW)), updates, levels).to(device)
     if name not in BUILDERS:
         raise InputError(f"--flow-model {name}: use auto, embedded, raft_large, raft_small or dis")
-    return FlowNet(build_raft(name, _existing(_hub_raft(name))), updates).to(device)
+    return FlowNet(build_raft(name, _checkpoint(name)), updates).to(device)
 
 
 def reading_side_px(name: str) -> int:
@@ -143,15 +140,31 @@ def resolve_flow_model(name: str) -> str:
     """`auto` is torchvision's raft_large when its weights are on disk, else the embedded net."""
     if name != "auto":
         return name
-    return "raft_large" if _hub_raft("raft_large").exists() else "embedded"
+    return "raft_large" if catalog.path_on_disk("raft_large") is not None else "embedded"
 
 
-def _hub_raft(name: str) -> Path:
-    home = Path(os.environ.get("TORCH_HOME", Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch")).expanduser()
-    return home / "hub" / "checkpoints" / HUB_RAFT[name]
+def flow_model_id(name: str) -> str:
+    """A flow estimator's name with the hash of its weights: what flow read by it depends on."""
+    name = resolve_flow_model(name)
+    if name == "dis":
+        return f"dis {cv2.__version__}"
+    return f"{name} {_weights_hash(EMBEDDED_FLOW if name == 'embedded' else _checkpoint(name))}"
+
+
+@lru_cache(maxsize=4)
+def _weights_hash(path: Path) -> str:
+    return file_hash(_existing(path))
+
+
+def _checkpoint(name: str) -> Path:
+    if (path := catalog.path_on_disk(name)) is None:
+        raise ModelError(
+            f"--flow-model {name}: not on this disk; {catalog.how_to_fetch(name)}, or use --flow-model embedded"
+        )
+    return path
 
 
 def _existing(path: Path) -> Path:
     if not path.exists():
-        raise ModelError(f"{path}: weights missing; put torchvision's file there or use --flow-model embedded")
+        raise ModelError(f"{path}: embedded weights missing; install mtransfer again")
     return path

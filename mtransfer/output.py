@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from mtransfer.console import strict_json
 from mtransfer.errors import InputError, MTransferError
+from mtransfer.stored import CHUNK
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-NAMES = ("edited.png", "preview.png", "flow.npz", "run.json")
+NAMES = ("edited.png", "generated.png", "preview.png", "flow.npz", "noise.safetensors", "run.json")
 
 
 @contextlib.contextmanager
@@ -80,10 +82,13 @@ def _move(stage: Path, out: Path) -> None:
         undo.pop_all()
 
 
-def save_png(image: Float[Tensor, "3 H W"], path: Path, icc_profile: bytes | None = None) -> None:
-    """Write an image in [0,1] as an 8-bit PNG."""
+def save_png(image: Float[Tensor, "3 H W"], path: Path, icc_profile: bytes | None = None, recipe: str = "") -> None:
+    """Write an image in [0,1] as an 8-bit PNG that carries its recipe."""
     pixels = (255 * image.detach().clamp(0, 1)).round().byte().permute(1, 2, 0).cpu().numpy()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(path, icc_profile=icc_profile)
+    text = PngInfo()
+    if recipe:
+        text.add_itxt(CHUNK, recipe)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(path, icc_profile=icc_profile, pnginfo=text)
 
 
 def save_json(values: dict[str, Any], path: Path) -> None:

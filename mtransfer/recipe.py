@@ -7,28 +7,20 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mtransfer.errors import InputError
-from mtransfer.settings import SamplerSettings
+from mtransfer.settings import SamplerSettings, load_preset
 
-PACKAGE = Path(__file__).parent
-DESCRIPTION_OF_SUBJECT = "auto | x,y | x0,y0,x1,y1 | mask file | all"
+DESCRIPTION_OF_SUBJECT = "x,y | x0,y0,x1,y1 | mask file | all"
 
 
 class Recipe(BaseModel):
-    """What every job has. Sizes and points are pixels of the photo."""
+    """What every job has."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    photo: Path = Field(description="the still image", json_schema_extra={"argument": True})
-    subject: str = Field("auto", description=f"what of the photo moves: {DESCRIPTION_OF_SUBJECT}")
     preset: str = Field("fast", description="sampler settings: paper | best | fast | draft | sdedit | repaint")
     model: str = Field("auto", description="embedded | auto | a folder or hub id of Stable Diffusion's layout")
     prompt: str = Field("", description="what the photo shows, for models that take text")
     negative_prompt: str = Field("", description="what it must not show")
-    strength: float = Field(1.0, description="factor on the motion")
-    flow_model: Literal["auto", "embedded", "raft_large", "raft_small", "dis"] = Field(
-        "auto",
-        description="reads the clip and guides: auto | embedded | raft_large | raft_small; dis reads only, auto guides",
-    )
     seed: int = Field(0, ge=0, lt=2**63, description="seed of the sampler's noise")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto | cpu | cuda | mps")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
@@ -37,18 +29,22 @@ class Recipe(BaseModel):
     sampler: SamplerSettings = Field(description="filled from the preset; override with --set sampler.steps=20")
 
     @classmethod
-    def build(cls, given: dict[str, Any], overrides: list[str]) -> Self:
-        """A recipe from named values and `a.b=c` overrides, over the preset, over the defaults.
+    def build(cls, given: dict[str, Any], overrides: list[str], recipe: dict[str, Any] | None = None) -> Self:
+        """Named values over `a.b=c` overrides over a recipe's table over the preset over the defaults.
 
         Raises InputError, in one line, for what does not fit.
         """
-        values: dict[str, Any] = {}
+        changed: dict[str, Any] = {}
         for override in overrides:
-            _set(values, override)
-        sampler = values.pop("sampler", {})
-        if not isinstance(sampler, dict):
-            raise InputError(f"--set sampler={sampler}: set one of its fields, such as sampler.steps=20")
-        values |= given
+            _set(changed, override)
+        tables = [dict(table) for table in (recipe or {}, changed, given)]
+        sampler: dict[str, Any] = {}
+        for table in tables:
+            part = table.pop("sampler", {})
+            if not isinstance(part, dict):
+                raise InputError(f"--set sampler={part}: set one of its fields, such as sampler.steps=20")
+            sampler |= part
+        values = tables[0] | tables[1] | tables[2]
         preset = values.get("preset", cls.model_fields["preset"].default)
         try:
             return cls.model_validate({**values, "sampler": {**load_preset(str(preset)), **sampler}})
@@ -56,19 +52,35 @@ class Recipe(BaseModel):
             raise InputError(_one_line(error)) from None
 
 
-class TransferRecipe(Recipe):
+class PhotoRecipe(Recipe):
+    """What every job on a photo has. Sizes and points are pixels of the photo."""
+
+    photo: Path = Field(description="the still image", json_schema_extra={"argument": True})
+    subject: str = Field(
+        "auto", description=f"what of the photo moves: auto | alpha | salient | {DESCRIPTION_OF_SUBJECT}"
+    )
+    segmenter: Literal["grabcut", "sam"] = Field("grabcut", description="cuts the subject out: grabcut | sam")
+    strength: float = Field(1.0, description="factor on the motion")
+    flow_model: Literal["auto", "embedded", "raft_large", "raft_small", "dis"] = Field(
+        "auto",
+        description="reads the clip and guides: auto | embedded | raft_large | raft_small; dis reads only, auto guides",
+    )
+    noise: Path | None = Field(None, description="start noise of a generated photo, for sampler.start=own")
+
+
+class TransferRecipe(PhotoRecipe):
     """Move the photo's subject the way the clip's moves."""
 
     clip: Path = Field(description="the video", json_schema_extra={"argument": True})
     pair: str = Field("", description="clip positions A:B, frames or seconds (12:40, 0.5s:1.5s); default: found")
-    clip_subject: str = Field("auto", description=f"what of the clip moves: {DESCRIPTION_OF_SUBJECT}")
+    clip_subject: str = Field("auto", description=f"what of the clip moves: auto | moving | {DESCRIPTION_OF_SUBJECT}")
     camera: Literal["remove", "keep"] = Field("remove", description="the clip's camera motion: remove | keep")
     align: Literal["similarity", "none"] = Field(
         "similarity", description="subject onto subject, or frame onto frame: similarity | none"
     )
 
 
-class EditRecipe(Recipe):
+class EditRecipe(PhotoRecipe):
     """Move the photo's subject along a flow file or elementary motions about its centroid."""
 
     flow: Path | None = Field(None, description="flow file: .npz .npy .flo .png .pth")
@@ -79,20 +91,14 @@ class EditRecipe(Recipe):
     pin: tuple[str, ...] = Field((), description="x,y:dx,dy smooth deformation; repeat for more")
 
 
-def load_preset(name: str) -> dict[str, Any]:
-    """The [sampler] table of pipelines/presets/<name>.toml. Raises InputError for a name that is not there."""
-    folder = pipelines_folder() / "presets"
-    known = sorted(preset.stem for preset in folder.glob("*.toml"))
-    if name not in known:
-        raise InputError(f"--preset {name}: unknown; use one of {', '.join(known)}")
-    table: dict[str, Any] = tomllib.loads((folder / f"{name}.toml").read_text(encoding="utf-8"))["sampler"]
-    return table
+class GenerateRecipe(Recipe):
+    """Let the model make an image, and keep the noise it came from: such an image can be edited without inversion."""
+
+    preset: str = Field("paper", description="whose steps and guidance scale: paper | best | fast | sdedit | repaint")
+    size: str = Field("", description="WIDTHxHEIGHT, multiples of 64 [default: the model's own square]")
 
 
-def pipelines_folder() -> Path:
-    """The folder of recipes: inside the installed package, or beside it in an editable install."""
-    inside = PACKAGE / "pipelines"
-    return inside if inside.is_dir() else PACKAGE.parent / "pipelines"
+COMMANDS: dict[str, type[Recipe]] = {"transfer": TransferRecipe, "edit": EditRecipe, "generate": GenerateRecipe}
 
 
 def _set(values: dict[str, Any], override: str) -> None:

@@ -1,22 +1,28 @@
 """Settings of the shared sampler. Presets (pipelines/presets/*.toml) hold the values; every field is required there."""
 
-from typing import Annotated, Literal
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mtransfer.errors import InputError
+
+PACKAGE = Path(__file__).parent
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class SamplerSettings(BaseModel):
     """What the sampler does; symbols of the paper (arXiv 2401.18085) in brackets."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: int = Field(ge=0, le=1000, description="DDIM steps over the whole schedule; 0: the warp alone")
-    start: Literal["noise", "inverted", "warp"] = Field(
-        description="first latents: pure noise, the photo's inverted noise, or the warped photo noised"
+    start: Literal["noise", "inverted", "own", "photo", "warp"] = Field(
+        description="first latents: pure noise, the photo's inverted or own noise, the photo or its warp noised"
     )
     start_t: int = Field(ge=1, le=1000, description="highest visited timestep of 1000")
+    show_draft: bool = Field(description="the embedded net sees the warped photo where it paints, not grey")
     guidance_scale: float = Field(ge=0, description="classifier-free guidance scale of the prompt")
     recursions: int = Field(ge=1, description="evaluations a step [K]")
     weight: float = Field(ge=0, description="weight of the energy's gradient [s]; 0: no motion guidance")
@@ -30,3 +36,24 @@ class SamplerSettings(BaseModel):
     subject_until: Share = Field(description="share of the steps up to which the moved subject is held to its warp")
     flow_updates: int = Field(ge=1, le=32, description="RAFT updates in guidance")
     flow_levels: int = Field(ge=1, le=3, description="RAFT sizes in guidance, coarse to fine")
+
+    @classmethod
+    def from_preset(cls, name: str, **changes: Any) -> Self:
+        """The settings of a preset, some of them changed. Raises InputError for a preset that is not there."""
+        return cls.model_validate(load_preset(name) | changes)
+
+
+def load_preset(name: str) -> dict[str, Any]:
+    """The [sampler] table of pipelines/presets/<name>.toml. Raises InputError for a name that is not there."""
+    folder = pipelines_folder() / "presets"
+    known = sorted(preset.stem for preset in folder.glob("*.toml"))
+    if name not in known:
+        raise InputError(f"--preset {name}: unknown; use one of {', '.join(known)}")
+    table: dict[str, Any] = tomllib.loads((folder / f"{name}.toml").read_text(encoding="utf-8"))["sampler"]
+    return table
+
+
+def pipelines_folder() -> Path:
+    """The folder of recipes: inside the installed package, or beside it in an editable install."""
+    inside = PACKAGE / "pipelines"
+    return inside if inside.is_dir() else PACKAGE.parent / "pipelines"

@@ -39,24 +39,34 @@ class Subject:
 def segment(
     image: Float[Tensor, "3 H W"], spec: str, alpha: Float[Tensor, "1 H W"] | None = None, flag: str = "--subject"
 ) -> Subject:
-    """The subject `spec` names: `auto`, `all`, a point `x,y`, a box `x0,y0,x1,y1` (pixels) or a mask file.
+    """The subject `spec` names: a word, a point `x,y`, a box `x0,y0,x1,y1` (pixels) or a mask file.
 
-    An alpha channel is the subject of `auto`. Raises InputError, naming the option `flag`, when nothing, or no single
-    thing, is found.
+    The words: `all`, `alpha` (the alpha channel), `salient` (what stands out), `auto` (alpha if there is one, else
+    salient). Raises InputError, naming the option `flag`, when nothing, or no single thing, is found.
     """
     if spec == "all":
         return subject_from_mask(image, torch.ones_like(image[:1]))
-    if spec == "auto":
-        mask = alpha if alpha is not None else _cut_out(image, *_automatic_seed(_small(image)))
-    elif numbers := _numbers(spec, flag):
+    word = resolve_word(spec, alpha)
+    if word == "alpha":
+        if alpha is None:
+            raise InputError(f"{flag} alpha: the picture has no alpha channel; use {flag} auto")
+        mask = alpha
+    elif word == "salient":
+        mask = _cut_out(image, *_automatic_seed(_small(image)))
+    elif numbers := parse_numbers(spec, flag):
         seed = _point_seed if len(numbers) == 2 else _box_seed
         mask = _cut_out(image, *seed(_small(image), _scaled(numbers, image, f"{flag} {spec}")))
     else:
         mask = _mask_file(Path(spec), image)
     share = float(mask.mean())
-    if not SMALLEST_SHARE <= share <= (LARGEST_SHARE if spec == "auto" else 1):
+    if not SMALLEST_SHARE <= share <= (LARGEST_SHARE if word in ("alpha", "salient") else 1):
         raise InputError(f"{flag} {spec}: no clear subject found; point at it with {flag} x,y or a box")
     return subject_from_mask(image, mask)
+
+
+def resolve_word(spec: str, alpha: Tensor | None) -> str:
+    """What `auto` means for a picture; anything else as it is."""
+    return spec if spec != "auto" else "salient" if alpha is None else "alpha"
 
 
 def subject_from_mask(image: Float[Tensor, "3 H W"], mask: Float[Tensor, "1 H W"]) -> Subject:
@@ -80,7 +90,8 @@ def refine(image: Float[Tensor, "3 H W"], rough: Float[Tensor, "1 H W"]) -> Floa
     return mask if 0.4 < float(mask.sum() / rough.sum().clamp_min(1)) < 2.5 else rough
 
 
-def _numbers(spec: str, flag: str) -> list[float]:
+def parse_numbers(spec: str, flag: str) -> list[float]:
+    """The numbers of a point or a box; none for a word or a file. Raises InputError for other counts of numbers."""
     try:
         numbers = [float(part) for part in spec.split(",")]
     except ValueError:

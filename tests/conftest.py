@@ -1,5 +1,6 @@
 """Every annotated function of the package checks its shapes and types while the tests run, and only then."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,14 @@ install_import_hook("mtransfer", "shape_check.check")
 # The examples run beside whatever else the machine does: a slow one is no failure.
 settings.register_profile("mtransfer", deadline=None, max_examples=30, derandomize=True)
 settings.load_profile("mtransfer")
+
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The cache of the tests alone, empty at their start."""
+    os.environ["MTRANSFER_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -1,15 +1,17 @@
 """What a model's name means, where it runs, and what is said when it cannot."""
 
 import time
-from pathlib import Path
 
 import pytest
 import torch
+from model_cache import snapshot, write_sd
+from tiny_sd import build_tiny_sd
 
 from mtransfer import models
 from mtransfer.errors import InputError, ModelError
 from mtransfer.flow import DisFlow
 from mtransfer.models import (
+    auto_in_words,
     choose_device,
     choose_dtype,
     load_flow_model,
@@ -76,15 +78,50 @@ def test_auto_is_the_embedded_model_without_a_gpu() -> None:
 
 
 @pytest.mark.parametrize(("on_disk", "model"), [(True, "CompVis/stable-diffusion-v1-4"), (False, "embedded")])
-def test_auto_on_a_gpu_is_stable_diffusion_if_it_is_on_disk(on_disk, model, monkeypatch) -> None:
+def test_auto_on_a_gpu_is_stable_diffusion_if_it_is_on_disk(on_disk, model, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(models, "_on_disk", lambda hub_id: on_disk)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    if on_disk:
+        write_sd(snapshot(tmp_path, "CompVis/stable-diffusion-v1-4"))
     assert resolve_model("auto") == model
 
 
-def test_a_model_that_was_never_downloaded_is_not_on_disk(monkeypatch, tmp_path) -> None:
+@pytest.mark.usefixtures("without_gpu")
+def test_what_auto_takes_and_how_to_get_more_is_one_line(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    assert not models._on_disk("nobody/nothing")
+    fetch = "`mtransfer models download sd14`"
+    assert auto_in_words() == f"embedded; for Stable Diffusion: an NVIDIA GPU and {fetch}"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert auto_in_words() == f"embedded; for Stable Diffusion: {fetch}"
+    write_sd(snapshot(tmp_path, "CompVis/stable-diffusion-v1-4"))
+    assert auto_in_words() == "CompVis/stable-diffusion-v1-4: a GPU and its weights are here"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert auto_in_words() == "embedded; for Stable Diffusion: an NVIDIA GPU"
+
+
+def test_short_names_are_hub_ids() -> None:
+    assert resolve_model("sd14") == "CompVis/stable-diffusion-v1-4"
+    assert resolve_model("sd15") == "stable-diffusion-v1-5/stable-diffusion-v1-5"
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("half", [False, True])
+def test_a_hub_id_is_loaded_from_the_hubs_folder(half, monkeypatch, tmp_path) -> None:
+    """In half precision too, which is what is fetched where there is a choice."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    folder = build_tiny_sd(snapshot(tmp_path, "owner/tiny"))
+    for path in list(folder.rglob("*.safetensors")) if half else []:
+        path.rename(path.with_suffix(".fp16.safetensors"))
+    assert load_pipeline("owner/tiny", CPU, torch.float32).takes_prompt
+
+
+@pytest.mark.usefixtures("fresh")
+def test_a_half_fetched_hub_id_is_to_be_fetched(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    folder = write_sd(snapshot(tmp_path, "stable-diffusion-v1-5/stable-diffusion-v1-5"))
+    (folder / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"fetch it with `mtransfer models download sd15`, or name a folder$"):
+        load_pipeline("stable-diffusion-v1-5/stable-diffusion-v1-5", CPU, torch.float32)
 
 
 @pytest.mark.usefixtures("fresh")
@@ -101,9 +138,12 @@ def test_the_embedded_model_loads_without_a_word(dtype, capfd) -> None:
 @pytest.mark.usefixtures("fresh")
 def test_missing_embedded_weights_are_said_in_one_line(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(models, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(models, "EMBEDDED_FLOW", tmp_path / "flow" / "raft_small.safetensors")
     with pytest.raises(ModelError, match=r"^\S+denoiser: embedded weights missing or broken; install mtransfer again$"):
         load_pipeline("embedded", CPU, torch.float32)
-    with pytest.raises(ModelError, match=r"^\S+raft_small.safetensors: weights missing; put [^\n]+$"):
+    with pytest.raises(
+        ModelError, match=r"^\S+raft_small.safetensors: embedded weights missing; install mtransfer again$"
+    ):
         load_flow_model("embedded", 1, 1, CPU)
 
 
@@ -117,6 +157,7 @@ def test_broken_embedded_weights_are_said_in_one_line(monkeypatch, tmp_path) -> 
             whole = path.suffix == ".json"
             (tmp_path / "denoiser" / name / path.name).write_bytes(path.read_bytes() if whole else b"cut")
     monkeypatch.setattr(models, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(models, "EMBEDDED_FLOW", tmp_path / "flow" / "raft_small.safetensors")
     with pytest.raises(ModelError, match=r"^\S+raft_small.safetensors: not the weights of raft_small [^\n]+$"):
         load_flow_model("embedded", 1, 1, CPU)
     with pytest.raises(ModelError, match=r"^\S+denoiser: embedded weights missing or broken[^\n]+$"):
@@ -131,8 +172,10 @@ def test_names_that_are_no_folder_and_no_hub_id(name) -> None:
 
 def test_a_hub_id_that_is_not_on_disk_is_said_at_once() -> None:
     """Nothing is fetched unasked, so there is nothing to wait for."""
+    fetch = "`mtransfer models download nobody/nothing-at-all`"
+    message = f"^--model nobody/nothing-at-all: not on this disk; fetch it with {fetch}, or name a folder$"
     started_s = time.monotonic()
-    with pytest.raises(ModelError, match=r"^--model nobody/nothing-at-all: not on this disk; fetch it with [^\n]+$"):
+    with pytest.raises(ModelError, match=message):
         load_pipeline("nobody/nothing-at-all", CPU, torch.float32)
     assert time.monotonic() - started_s < 5
 
@@ -147,7 +190,8 @@ def test_flow_models_by_name(monkeypatch, tmp_path) -> None:
     with pytest.raises(InputError, match=r"^--flow-model wobble: use auto, embedded, raft_large, raft_small or dis$"):
         load_flow_model("wobble", 1, 1, CPU)
     for name in ("raft_large", "raft_small"):
-        with pytest.raises(ModelError, match=rf"{name}_C_T_V1\S+: weights missing; put [^\n]+--flow-model embedded$"):
+        fetch = f"`mtransfer models download {name}`, or use --flow-model embedded"
+        with pytest.raises(ModelError, match=f"^--flow-model {name}: not on this disk; fetch it with {fetch}$"):
             load_flow_model(name, 1, 1, CPU)
 
 
@@ -156,14 +200,8 @@ def test_torchvisions_weights_are_preferred_when_they_are_there(monkeypatch, tmp
     load_flow_model.cache_clear()
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
-    torch.save(build_raft("raft_large", None).state_dict(), folder / models.HUB_RAFT["raft_large"])
+    torch.save(build_raft("raft_large", None).state_dict(), folder / "raft_large_C_T_V1-22a6c225.pth")
     found = load_flow_model("auto", 3, 2, CPU)
     assert isinstance(found, FlowNet)
     assert found.net.mask_predictor is not None  # which only the large one has
     load_flow_model.cache_clear()
-
-
-def test_paths_are_looked_up_where_torch_keeps_them(monkeypatch) -> None:
-    monkeypatch.delenv("TORCH_HOME", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert models._hub_raft("raft_small") == Path("/somewhere/torch/hub/checkpoints") / models.HUB_RAFT["raft_small"]

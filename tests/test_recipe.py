@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from mtransfer.errors import InputError
-from mtransfer.recipe import EditRecipe, Recipe, TransferRecipe, load_preset, pipelines_folder
-from mtransfer.settings import SamplerSettings
+from mtransfer.recipe import EditRecipe, Recipe, TransferRecipe
+from mtransfer.settings import SamplerSettings, load_preset, pipelines_folder
 
 PRESETS = sorted((pipelines_folder() / "presets").glob("*.toml"))
 

@@ -178,11 +178,17 @@ def test_every_start_runs(start, through_denoiser, pipe) -> None:
     assert torch.equal(image[..., :20, :], photo()[..., :20, :])
 
 
-def test_inversion_takes_the_prompt_without_guidance(pipe) -> None:
+def test_inversion_takes_the_prompt_without_guidance_and_is_made_once(pipe, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("MTRANSFER_CACHE", str(tmp_path))
     rows: list[int] = []
     pipe.unet.register_forward_pre_hook(lambda net, inputs: rows.append(len(inputs[0])))
-    sampled(pipe, start="inverted", start_t=1000, guidance_scale=4.0)
+    first = sampled(pipe, start="inverted", start_t=1000, guidance_scale=4.0)
     assert rows == [1, 1, 1, 1, 2, 2, 2, 2]
+    again = sampled(pipe, start="inverted", start_t=1000, guidance_scale=4.0)
+    assert rows[8:] == [2, 2, 2, 2]
+    assert torch.equal(first, again)
+    sampled(pipe, start="inverted", start_t=1000, guidance_scale=4.0, prompt="a boat")
+    assert rows[12:] == [1, 1, 1, 1, 2, 2, 2, 2]
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])

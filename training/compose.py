@@ -23,7 +23,9 @@ class Motion:
     turn_deg: float = 15.0  # standard deviations from here on
     zoom: float = 0.12
     bend: float = 0.02
+    parallax: float = 0.0  # of the background: smooth differences of depth
     camera_still: float = 0.4  # probability
+    patches: float = 0.0  # probability that a piece of a photograph takes the place of a cut-out
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,14 @@ def compose(rng: Generator, bank: ImageBank, size: int, count: int, motion: Moti
     picture, place = _background(rng, bank, size)
     still = rng.random() < motion.camera_still
     camera = IDENTITY if still else _camera(rng, size)
+    depth = np.zeros((size, size, 2), np.float32) if still else _parallax(rng, size, motion)
     grid = _grid(size)
     before = _look_up(picture, place, grid)
-    after = _look_up(picture, place, _apply(np.linalg.inv(camera), grid))
-    background, flow = after.copy(), _apply(camera, grid) - grid
+    after = _look_up(picture, place, _inverse(grid, camera, depth))
+    background, flow = after.copy(), _bent(grid, camera, depth)
     source = target = np.zeros((size, size), np.float32)
     for _ in range(count):
-        cutout, pose, centre = _cutout(rng, bank, size)
+        cutout, pose, centre = _cutout(rng, bank, size, motion.patches)
         matrix, bend = _motion(rng, centre, size, motion)
         moved = grid + _bent(grid, matrix, bend)
         came_from = _inverse(grid, matrix, bend)
@@ -86,9 +89,9 @@ def _background(rng: Generator, bank: ImageBank, size: int) -> tuple[Array, Arra
     return picture, place
 
 
-def _cutout(rng: Generator, bank: ImageBank, size: int) -> tuple[Array, Array, Array]:
+def _cutout(rng: Generator, bank: ImageBank, size: int, patches: float) -> tuple[Array, Array, Array]:
     """A cut-out float32[h,w,4], the matrix from picture pixels to its own pixels, and its centre in the picture."""
-    cutout = bank.cutouts[rng.integers(len(bank.cutouts))]
+    cutout = _patch(rng, bank) if rng.random() < patches else bank.cutouts[rng.integers(len(bank.cutouts))]
     wanted = size * rng.uniform(0.2, 0.65)
     scale = max(cutout.shape[:2]) / wanted
     picture = _shrunk(cutout, max(1.0, scale))
@@ -102,6 +105,25 @@ def _cutout(rng: Generator, bank: ImageBank, size: int) -> tuple[Array, Array, A
     pose[:2, :2] = linear
     pose[:2, 2] = np.array(picture.shape[1::-1]) / 2 - linear @ centre
     return picture, pose, centre
+
+
+def _patch(rng: Generator, bank: ImageBank) -> NDArray[np.uint8]:
+    """A smooth blob cut from a photograph: texture that the cut-outs lack."""
+    photo = bank.photos[rng.integers(len(bank.photos))]
+    side = int(rng.integers(80, min(300, *photo.shape[:2])))
+    top, left = (rng.integers(length - side + 1) for length in photo.shape[:2])
+    x = np.linspace(-1, 1, side, dtype=np.float32)
+    bumps = cv2.resize(rng.normal(0, 0.4, (4, 4)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
+    inside = x[None] ** 2 + x[:, None] ** 2 < 0.6 + bumps
+    return np.dstack([photo[top : top + side, left : left + side], 255 * inside.astype(np.uint8)])
+
+
+def _parallax(rng: Generator, size: int, motion: Motion) -> Array:
+    """Displacements float32[H,W,2] of a smooth relief seen by a camera that moves sideways."""
+    direction = rng.uniform(0, 2 * np.pi)
+    relief = rng.random((5, 5, 1)) * rng.normal(0, motion.parallax * size)
+    depth = (relief * np.array([np.cos(direction), np.sin(direction)])).astype(np.float32)
+    return cv2.resize(depth, (size, size), interpolation=cv2.INTER_CUBIC)
 
 
 def _camera(rng: Generator, size: int) -> Array:

@@ -1,12 +1,15 @@
-"""Train the embedded denoiser: a UNet on folded pixels that betters a smooth fill of a hole.
+"""Train the embedded denoiser: a UNet on folded pixels that betters a draft, or paints where nothing is known.
 
-Input channels, in the order of Stable Diffusion's inpainting nets: 48 of the noised picture, 1 of the mask, 48 of the
-picture with its hole filled smoothly from the background. It predicts what to add to that fill to get the clean
-picture, so it starts as good as the fill. The truth of a hole is what lies behind a cut-out, never another cut-out.
+Input channels, in the order of Stable Diffusion's inpainting nets: 48 of the noised picture, 1 of the mask (1 = may
+change), 48 of the surroundings: inside the mask these are the sampler's draft, or grey. It predicts what to add to
+them to get the clean picture, so with a draft it starts as good as the draft. The truth of a place that a cut-out left
+is what lies behind it, never another cut-out.
 """
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -17,13 +20,15 @@ from diffusers import DDIMScheduler, UNet2DModel
 from numpy.random import Generator
 from torch import Tensor
 
-from mtransfer.draft import take_out
+from mtransfer.draft import grow, make_draft
+from mtransfer.fill import fill_smooth
 from mtransfer.spacetodepth import AutoencoderSpaceToDepth
-from training.compose import Array, Motion, compose
+from training.compose import Array, Motion, Scene, compose
 from training.images import ImageBank, load_bank
-from training.trainer import ROOT, Plan, device, draw_curve, train
+from training.trainer import ROOT, Plan, as_tensor, batches, device, draw_curve, train
 
 SIZE_PX, BLOCK_PX = 128, 4
+POOL, SHOWN = 256, 3
 WEIGHTS = Path("mtransfer/weights/denoiser")
 SCHEDULER = {
     "num_train_timesteps": 1000,
@@ -43,7 +48,7 @@ def build() -> UNet2DModel:
         sample_size=SIZE_PX // BLOCK_PX,
         in_channels=2 * latent + 1,
         out_channels=latent,
-        block_out_channels=(64, 128, 160),
+        block_out_channels=(96, 160, 224),
         layers_per_block=2,
         norm_num_groups=16,
         down_block_types=("DownBlock2D",) * 3,
@@ -52,65 +57,100 @@ def build() -> UNet2DModel:
     )
 
 
-def batches(bank: ImageBank, batch: int, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Truth and smooth fill float32[B,3,H,W] in [-1,1], mask float32[B,1,H,W] (1 = to be painted)."""
-    rng = np.random.default_rng(seed)
+@dataclass(frozen=True)
+class Case:
+    """One training example: pictures float32[H,W,3] in [0,1], masks [H,W], the highest noise level of 1000."""
+
+    truth: Array
+    surround: Array
+    start: Array  # what is noised and given
+    hole: Array
+    highest_t: int = 1000
+
+
+def samples(rng: Generator, bank: ImageBank) -> Iterator[tuple[Tensor, ...]]:
+    """Truth, surround and start float32[3,H,W] in [-1,1], hole float32[1,H,W], and t; endless.
+
+    Making a case costs as much as learning from it, so each is shown about `SHOWN` times, mirrored or not, noised anew.
+    """
+    pool: list[Case] = []
     while True:
-        samples = [_sample(rng, bank) for _ in range(batch)]
-        first, second, third = (torch.stack(part).to(device()) for part in zip(*samples, strict=True))
-        yield first, second, third
+        place = int(rng.integers(POOL))
+        if place >= len(pool):
+            pool.append(make_case(rng, bank))
+            place = -1
+        elif rng.random() < 1 / SHOWN:
+            pool[place] = make_case(rng, bank)
+        yield _noised(rng, pool[place])
 
 
-def _sample(rng: Generator, bank: ImageBank) -> tuple[Tensor, ...]:
-    scene = compose(rng, bank, SIZE_PX, 1, Motion(camera_still=1.0, shift=0.4))
-    hole = _grow(rng, scene.source)
+def _noised(rng: Generator, case: Case) -> tuple[Tensor, ...]:
+    # Low and middle noise most of the time: that is where the sampler works.
+    t = torch.tensor(int(case.highest_t * rng.random() ** 1.5))
+    mirror = int(rng.choice([-1, 1]))
+    pictures = (as_tensor(2 * array[:, ::mirror] - 1) for array in (case.truth, case.surround, case.start))
+    return *pictures, as_tensor(case.hole[:, ::mirror, None]), t
+
+
+def make_case(rng: Generator, bank: ImageBank) -> Case:
+    """A draft to be bettered, a hole with nothing in it, or no surroundings at all."""
     kind = rng.random()
-    if kind < 0.6:  # the place a cut-out left, the cut-out beside it
-        filled = _fill(scene.before, hole)
-        hole = hole * (scene.target < 0.05)
-        truth, filled = scene.after, np.where(hole[..., None] > 0, filled, scene.after)
-    elif kind < 0.9:  # the background alone
-        truth, filled = scene.background, _fill(scene.background, hole)
-    else:  # no surroundings at all
-        truth, hole, filled = scene.after, np.ones_like(hole), np.full_like(scene.after, 0.5)
-    arrays = 2 * truth - 1, 2 * filled - 1, hole[..., None]
-    return tuple(torch.from_numpy(np.ascontiguousarray(a, np.float32)).permute(2, 0, 1) for a in arrays)
+    scene = compose(rng, bank, SIZE_PX, 1, Motion(camera_still=1.0, shift=0.3))
+    if kind < 0.6:
+        return _drafted(rng, scene)
+    if kind < 0.9:
+        return _unknown(_grown(rng, np.maximum(scene.source, scene.target) > 0.05), scene.after)
+    return _unknown(np.ones_like(scene.source), scene.after)
 
 
-def _fill(picture: Array, hole: Array) -> Array:
-    """As the sampler's rough fill (mtransfer.draft.take_out)."""
-    tensors = (torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (picture, hole[..., None]))
-    image, mask = (tensor.permute(2, 0, 1)[None] for tensor in tensors)
-    return np.asarray(take_out(image, mask)[0].permute(1, 2, 0))
+def _drafted(rng: Generator, scene: Scene) -> Case:
+    """The sampler's own draft to be bettered: a mask that is not quite right, at times a flow that is not.
+
+    Where the cut-out was, the noised picture holds the draft, as when the sampler starts from it: a net that has seen
+    some truth in the noise there goes on to find things in it. The moved cut-out may be the truth: that is where
+    guidance writes what it wants, but only at noise low enough to show it.
+    """
+    mask = scene.source
+    if rng.random() < 0.5:
+        width = np.ones((int(rng.integers(1, 3)) * 2 + 1,) * 2)
+        mask = (cv2.dilate if rng.random() < 0.5 else cv2.erode)(mask, width)
+    flow, truthful = scene.flow, rng.random() < 0.5
+    if truthful:
+        error = rng.normal(0, 0.1 * np.abs(flow).max(), (3, 3, 2)).astype(np.float32)
+        flow = flow + cv2.resize(error, flow.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    before, moved, subject = (as_tensor(array)[None] for array in (scene.before, flow, mask[..., None]))
+    draft = make_draft(before, moved, subject, fill_smooth(before, 1 - grow((subject > 0.05).float(), 2)))
+    image, edit, vacated = (
+        part[0].permute(1, 2, 0).numpy().clip(0, 1) for part in (draft.image, draft.edit, draft.vacated)
+    )
+    start = np.where(vacated > 0, image, scene.after) if truthful else image
+    return Case(scene.after, image, start, (edit[..., 0] > 0).astype(np.float32), 500 if truthful else 1000)
 
 
-def _grow(rng: Generator, alpha: Array) -> Array:
-    width = int(rng.integers(1, 6)) * 2 + 1
-    return cv2.dilate((alpha > 0.05).astype(np.float32), np.ones((width, width)))
+def _unknown(hole: Array, truth: Array) -> Case:
+    """Nothing known in the hole but what the noise shows."""
+    hole = hole.astype(np.float32)
+    return Case(truth, np.where(hole[..., None] > 0, 0.5, truth), truth, hole)
 
 
-def loss_of_batch(
-    unet: UNet2DModel, scheduler: DDIMScheduler, batch: tuple[Tensor, Tensor, Tensor], warm_share: float
-) -> Tensor:
+def _grown(rng: Generator, mask: Array) -> Array:
+    width = int(rng.integers(1, 8)) * 2 + 1
+    return cv2.dilate(mask.astype(np.float32), np.ones((width, width)))
+
+
+def loss_of_batch(unet: UNet2DModel, scheduler: DDIMScheduler, batch: tuple[Tensor, ...]) -> Tensor:
     """L1 between the predicted and the true picture and between their gradients, in the hole alone.
 
-    Around the hole the sampler takes what is known, so the net need not learn to copy it. `warm_share` of the noised
-    pictures hold the fill instead of the truth, as when the sampler starts from it.
+    Around the hole the sampler takes what is known, so the net need not learn to copy it.
     """
-    truth, filled, mask = batch
+    truth, filled, start, mask, t = batch
     vae = AutoencoderSpaceToDepth(BLOCK_PX)
     cells = F.max_pool2d(mask, BLOCK_PX)
     hole = F.interpolate(cells, scale_factor=BLOCK_PX, mode="nearest")
-    z0, surround = (vae.encode(x).latent_dist.mode() for x in (truth, filled))
-    # Low and middle noise most of the time: that is where the sampler works.
-    steps = (1000 * torch.rand(len(truth), device=truth.device) ** 1.5).long()
-    warm = (torch.rand(len(truth), 1, 1, 1, device=truth.device) < warm_share) & (
-        mask.mean(dim=(1, 2, 3), keepdim=True) < 1
-    )
-    noised = scheduler.add_noise(torch.where(warm, surround, z0), torch.randn_like(z0), steps)
-    added = unet(torch.cat([noised, cells, surround], dim=1), steps).sample
-    predicted = vae.decode(surround + added).sample
-    error = hole * (predicted - truth)
+    surround, z = (vae.encode(x).latent_dist.mode() for x in (filled, start))
+    noised = scheduler.add_noise(z, torch.randn_like(z), t)
+    added = unet(torch.cat([noised, cells, surround], dim=1), t).sample.float()
+    error = hole * (vae.decode(surround + added).sample - truth)
     area = 3 * hole.sum(dim=(1, 2, 3)).clamp_min(16)
     total = error.abs().sum(dim=(1, 2, 3))
     slopes = error.diff(dim=-1).abs().sum(dim=(1, 2, 3)) + error.diff(dim=-2).abs().sum(dim=(1, 2, 3))
@@ -119,23 +159,24 @@ def loss_of_batch(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=2780)
+    parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--learning-rate", type=float, default=4e-4)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(1)
     torch.manual_seed(0)
     unet, scheduler = build().to(device()), DDIMScheduler(**SCHEDULER)
-    resumed = (ROOT / "denoiser" / "last.pt").exists()
-    source = batches(load_bank(ROOT / "images" / "train"), options.batch, seed=int(resumed))
-
-    def loss_of(step: int) -> Tensor:
-        # Late only the fill: a net that has always seen some truth in the noise goes on to find things there.
-        warm_share = 0.4 if step < 0.75 * options.steps else 1.0
-        return loss_of_batch(unet, scheduler, next(source), warm_share)
-
-    train(Plan("denoiser", options.steps, 4e-4), unet, loss_of)
+    bank = load_bank(ROOT / "images" / "train")
+    # Another stream after a stop, not the same one again.
+    rng = np.random.default_rng([options.steps, (ROOT / "denoiser" / "last.pt").exists()])
+    source = batches(partial(next, samples(rng, bank)), options.batch)
+    train(
+        Plan("denoiser", options.steps, options.learning_rate),
+        unet,
+        lambda step: loss_of_batch(unet, scheduler, next(source)),
+    )
     export(unet)
 
 

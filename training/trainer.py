@@ -7,7 +7,7 @@ import csv
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,25 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def batches(sample: Callable[[], tuple[Tensor, ...]], count: int) -> Iterator[tuple[Tensor, ...]]:
+    """Endless batches of `count` samples on the training device."""
+    while True:
+        samples = [sample() for _ in range(count)]
+        yield tuple(torch.stack(part).to(device()) for part in zip(*samples, strict=True))
+
+
+def as_tensor(array: np.ndarray) -> Tensor:
+    """An array [H,W,C] as a float32 tensor [C,H,W]."""
+    return torch.from_numpy(np.ascontiguousarray(array, np.float32)).permute(2, 0, 1)
+
+
+def half_precision() -> torch.autocast:
+    """bfloat16 where the processor multiplies matrices in it."""
+    kind = device().type
+    enabled = kind == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return torch.autocast(kind, torch.bfloat16, enabled=enabled)
+
+
 def train(plan: Plan, model: nn.Module, loss_of: Callable[[int], Tensor]) -> nn.Module:
     """Minimise `loss_of(step)` over the model's parameters; returns the model holding the averaged weights."""
     folder = ROOT / plan.name
@@ -47,7 +66,8 @@ def train(plan: Plan, model: nn.Module, loss_of: Callable[[int], Tensor]) -> nn.
     for step in range(first, plan.steps):
         for group in optimizer.param_groups:
             group["lr"] = plan.learning_rate * _schedule(step, plan)
-        loss = loss_of(step)
+        with half_precision():
+            loss = loss_of(step)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), plan.clip)

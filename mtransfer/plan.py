@@ -1,0 +1,210 @@
+"""What one sampling works out before its loop starts: latents, masks, anchors, and what the net is shown."""
+
+import hashlib
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from mtransfer.cache import remember
+from mtransfer.denoiser import Denoiser, Prompt
+from mtransfer.draft import Draft
+from mtransfer.errors import InputError, ModelError
+from mtransfer.guidance import EnergyTerm, FlowModel, MotionGuidance
+from mtransfer.loop import Anchor, Guide, Step, Timesteps, ddim_timesteps, invert, sample_steps
+from mtransfer.settings import SamplerSettings
+
+Callback = Callable[[Any, int, int, dict[str, Any]], dict[str, Any] | None]
+OWN_TOLERANCE = 0.05  # root mean square: half-precision nets and an 8-bit photo differ by less
+
+
+class Plan:
+    """What one call of the pipeline has worked out before its loop starts."""
+
+    def __init__(
+        self,
+        pipe: Any,
+        photo: Tensor,
+        flow: Tensor,
+        draft: Draft,
+        settings: SamplerSettings,
+        generator: torch.Generator | None,
+        noise: Tensor | None = None,
+    ) -> None:
+        self.pipe, self.photo, self.flow, self.draft, self.settings = pipe, photo, flow, draft, settings
+        self.generator, self.noise = generator, noise
+        self.timesteps: Timesteps = ddim_timesteps(pipe.scheduler.alphas_cumprod, settings.steps, settings.start_t)
+        with torch.no_grad():
+            self.source = pipe.encode_image(photo)
+            self.warped = pipe.encode_image(draft.image)
+
+    def denoiser(self, prompt: Prompt | None) -> Denoiser:
+        """The pipeline's net, shown what this job knows of the picture."""
+        return build_denoiser(self.pipe, self.source, prompt, self._surround)
+
+    def _surround(self) -> Tensor:
+        """Mask, in whole cells, and surroundings for a net that inpaints: inside the mask grey, or the draft.
+
+        Only the embedded net, which predicts what to add to its surroundings, knows what to do with a draft.
+        """
+        cells = _to_cells(self.to_paint(), self.source)
+        around = self.draft.image
+        if not (self.settings.show_draft and self.pipe.scheduler.config.prediction_type == "sample"):
+            around = torch.where(F.interpolate(cells, self.photo.shape[-2:], mode="nearest") > 0, 0.5, around)
+        with torch.no_grad():
+            return torch.cat([cells, self.pipe.encode_image(around)], dim=1)
+
+    def to_paint(self) -> Tensor:
+        """What a net that inpaints is asked for: all that may change, but for a subject held to the end."""
+        held = self._held() if self.settings.subject_until == 1 else torch.zeros_like(self.draft.edit)
+        return self._changeable() * (1 - held)
+
+    def _held(self) -> Tensor:
+        """The moved subject without its seam."""
+        return (self.draft.target > 0.5).to(self.photo) * (1 - self.draft.seam)
+
+    def _changeable(self) -> Tensor:
+        return (self.draft.edit > 0).to(self.photo)
+
+    def guidance(self, flow_model: FlowModel, terms: Sequence[EnergyTerm]) -> MotionGuidance:
+        """The energy of this job."""
+        chosen = self.settings
+        return MotionGuidance(
+            self.photo,
+            self.flow,
+            flow_model,
+            w_flow=chosen.w_flow,
+            w_color=chosen.w_color,
+            occlusion=chosen.occlusion,
+            terms=terms,
+        )
+
+    def draw(self) -> Tensor:
+        """Fresh noise, drawn where the generator lives so that a seed means the same on every device."""
+        device = self.generator.device if self.generator is not None else self.source.device
+        return torch.randn(self.source.shape, generator=self.generator, device=device).to(self.source)
+
+    def run(self, eps: Denoiser, guidance: MotionGuidance, callback: Callback | None) -> Iterator[Step]:
+        """Every evaluation, once the callback has seen it."""
+        steps, latents = self.steps(eps, guidance), None
+        while True:
+            try:
+                step = steps.send(latents)
+            except StopIteration:
+                return
+            values = {"latents": step.z, "x0": step.x0, "energy": step.energy, "count": len(self.timesteps.t)}
+            returned = callback and callback(self.pipe, step.index, self.timesteps.t[step.index], values)
+            latents = returned.get("latents") if returned else None
+            yield step if latents is None else replace(step, z=latents)
+
+    def steps(self, eps: Denoiser, guidance: MotionGuidance) -> Generator[Step, Tensor | None, None]:
+        """The loop with this job's anchors and guidance."""
+        chosen, count = self.settings, len(self.timesteps.t)
+        start, anchors = self._start(eps)
+        low, high = (round(share * count) for share in chosen.window)
+        guide = Guide(
+            guidance,
+            self.pipe.decode_latents,
+            [float(low <= index < high and chosen.weight > 0) for index in range(count)],
+            chosen.weight,
+            chosen.clip,
+            chosen.through_denoiser,
+            chosen.relative,
+        )
+        return sample_steps(
+            eps, start, self.timesteps, draw=self.draw, recursions=chosen.recursions, anchors=anchors, guide=guide
+        )
+
+    def _start(self, eps: Denoiser) -> tuple[Tensor, list[Anchor]]:
+        """First latents, and what is held: the photo outside the edit region, and the moved subject for a while."""
+        count = len(self.timesteps.t)
+        outside = 1 - _to_cells(self._changeable(), self.source)
+        if self.settings.start == "inverted":
+            inverted = self._inverted(replace(eps, prompt=_without_guidance(eps.prompt)))
+            return inverted[0], [Anchor(outside, count, self.source, trajectory=inverted)]
+        if self.settings.start == "own":
+            own = self._own_trajectory(eps)
+            return own[0], [Anchor(outside, count, self.source, trajectory=own)]
+        noise, a_t = self.draw(), self.timesteps.alpha_bar[0]
+        begun = {"warp": self.warped, "photo": self.source, "noise": torch.zeros_like(self.source)}
+        subject = _to_cells(self._held(), self.source, solid=True)
+        anchors = [
+            Anchor(outside, count, self.source, noise),
+            Anchor(subject, round(self.settings.subject_until * count), self.warped, noise),
+        ]
+        return a_t**0.5 * begun[self.settings.start] + (1 - a_t) ** 0.5 * noise, anchors
+
+    def _inverted(self, eps: Denoiser) -> list[Tensor]:
+        """The photo's latents at each timestep, from noise to image; from the cache where they were made before."""
+        key = {"net": _fingerprint(eps, self.source), "timesteps": self.timesteps.t}
+        latents = remember(
+            "inversion", key, lambda: {"z": torch.stack(list(invert(eps, self.source, self.timesteps))[::-1])}
+        )
+        return list(latents["z"].to(self.source))
+
+    def _own_trajectory(self, eps: Denoiser) -> list[Tensor]:
+        """The latents through which the model came from `noise` to the photo. Raises InputError when it did not."""
+        if self.noise is None or self.noise.shape != self.source.shape:
+            shape = None if self.noise is None else tuple(self.noise.shape)
+            raise InputError(
+                f"start=own needs the noise the photo was generated from, of shape {tuple(self.source.shape)}, "
+                f"not {shape}; give the --noise file that mtransfer generate wrote beside it"
+            )
+        blind = build_denoiser(self.pipe, self.source, eps.prompt, lambda: nothing_known(self.source))
+        trajectory = list(unguided(blind, self.noise.to(self.source), self.timesteps))
+        made = self.pipe.decode_latents(trajectory[-1]).clamp(0, 1)
+        difference = float((made - self.photo).square().mean().sqrt())
+        if not difference <= OWN_TOLERANCE:  # of noise that is not finite it is NaN
+            raise InputError(
+                f"the noise does not lead to this photo with these settings (they differ by {difference:.3f} of 1 on "
+                "average); use the model, size, prompt, steps and guidance scale it was generated with"
+            )
+        return trajectory[:-1]
+
+
+def build_denoiser(pipe: Any, latents: Tensor, prompt: Prompt | None, surround: Callable[[], Tensor]) -> Denoiser:
+    """The pipeline's net as eps(z, t); a net that inpaints gets the surround. Raises ModelError for other nets."""
+    unet, config = pipe.unet, pipe.scheduler.config
+    extra = unet.config.in_channels - latents.shape[1]
+    if extra not in (0, latents.shape[1] + 1):
+        raise ModelError(f"unet with {unet.config.in_channels} input channels does not fit the autoencoder")
+    alphas_cumprod = pipe.scheduler.alphas_cumprod
+    return Denoiser(unet, alphas_cumprod, config.prediction_type, prompt, surround() if extra else None)
+
+
+def nothing_known(latents: Float[Tensor, "B C h w"]) -> Float[Tensor, "B S h w"]:
+    """The surround of a picture of which nothing is known: all to be painted, grey around."""
+    return torch.cat([torch.ones_like(latents[:, :1]), torch.zeros_like(latents)], dim=1)
+
+
+def unguided(eps: Denoiser, noise: Tensor, timesteps: Timesteps) -> Iterator[Tensor]:
+    """The latents at each timestep, from `noise` to the clean ones."""
+    yield noise
+    for step in sample_steps(eps, noise, timesteps, draw=lambda: torch.zeros_like(noise)):
+        yield step.z
+
+
+def _fingerprint(eps: Denoiser, source: Tensor) -> str:
+    """What an inversion depends on: the net (its first and last weights stand for all), prompt, surround, latents."""
+    parameters = [parameter for _, parameter in sorted(eps.unet.named_parameters())]
+    prompt = [] if eps.prompt is None else [eps.prompt.positive]
+    surround = [] if eps.surround is None else [eps.surround]
+    digest = hashlib.sha256(f"{source.device.type} {eps.prediction_type} {len(parameters)}".encode())
+    for tensor in (parameters[0], parameters[-1], eps.alphas_cumprod, source, *prompt, *surround):
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def _without_guidance(prompt: Prompt | None) -> Prompt | None:
+    return None if prompt is None else Prompt(prompt.positive, prompt.negative, 1.0)
+
+
+def _to_cells(mask: Tensor, latents: Tensor, *, solid: bool = False) -> Tensor:
+    """A pixel mask at the latents' size: 1 where any pixel of the cell is 1, or where all are if `solid`."""
+    block = mask.shape[-1] // latents.shape[-1]
+    return -F.max_pool2d(-mask, block) if solid else F.max_pool2d(mask, block)

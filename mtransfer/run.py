@@ -1,0 +1,103 @@
+"""One job under way: its recipe with every `auto` resolved as it goes, and how long each stage took."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from mtransfer.console import Report, warn
+from mtransfer.errors import InputError
+from mtransfer.guidance import EnergyTerm, FlowModel
+from mtransfer.models import (
+    choose_device,
+    choose_dtype,
+    load_flow_model,
+    load_pipeline,
+    resolve_flow_model,
+    resolve_model,
+)
+from mtransfer.raft import MAX_LEVELS
+from mtransfer.recipe import PhotoRecipe, Recipe
+from mtransfer.sampler import MotionGuidedPipeline
+
+READING_UPDATES = 12  # RAFT updates when reading a clip: no gradient needed, so more than in guidance
+T = TypeVar("T", bound=Recipe)
+R = TypeVar("R", bound=PhotoRecipe)
+
+
+def _silent(stage: str, done: int, total: int, energy: float | None) -> None:
+    pass
+
+
+class Run:
+    """One job under way: its recipe with `auto` resolved as it goes, and how long each stage took."""
+
+    def __init__(
+        self, recipe: PhotoRecipe, report: Report, guide: FlowModel | None, energy_terms: Sequence[EnergyTerm]
+    ) -> None:
+        self.report, self.timings = report, dict[str, float]()
+        self.energy_terms, self._guide = energy_terms, guide
+        self.recipe = settled(recipe).model_copy(update={"flow_model": resolve_flow_model(recipe.flow_model)})
+        self.device = choose_device(self.recipe.device)
+
+    def resolve(self, **values: str) -> None:
+        """Note what an `auto` of the recipe has come to mean."""
+        self.recipe = self.recipe.model_copy(update=values)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self.report(name, 0, 1, None)
+        started = time.monotonic()
+        yield
+        self.timings[name] = round(time.monotonic() - started, 3)
+
+    def pipeline(self) -> MotionGuidedPipeline:
+        """The sampler."""
+        return pipeline_of(self.recipe)
+
+    def reader(self) -> FlowModel:
+        """The flow estimator that reads clips, coarse to fine."""
+        return load_flow_model(self.recipe.flow_model, READING_UPDATES, MAX_LEVELS, self.device)
+
+    def guide(self) -> FlowModel:
+        """The flow net that guides: the user's own, or as few updates of ours as the preset says."""
+        chosen = self.recipe.sampler
+        return self._guide or load_flow_model(self.guide_name, chosen.flow_updates, chosen.flow_levels, self.device)
+
+    @property
+    def guide_name(self) -> str:
+        """The RAFT that guides and judges: DIS has no gradient, so it only reads."""
+        return "auto" if self.recipe.flow_model == "dis" else self.recipe.flow_model
+
+
+def settled(recipe: T) -> T:
+    """The recipe with its model, device and dtype resolved. Raises InputError for a device that is not there."""
+    device = choose_device(recipe.device)
+    dtype = str(choose_dtype(recipe.dtype, device)).removeprefix("torch.")
+    return recipe.model_copy(update={"model": resolve_model(recipe.model), "device": device.type, "dtype": dtype})
+
+
+def pipeline_of(recipe: Recipe) -> MotionGuidedPipeline:
+    """The sampler a settled recipe names; says so when it has no use for the prompt.
+
+    Raises ModelError when its weights are missing.
+    """
+    device = choose_device(recipe.device)
+    pipe = load_pipeline(recipe.model, device, choose_dtype(recipe.dtype, device))
+    if (recipe.prompt or recipe.negative_prompt) and not pipe.takes_prompt:
+        warn(f"--prompt: the model {recipe.model} takes no text, so it has no effect")
+    return pipe
+
+
+def start(
+    kind: type[R],
+    recipe: R | None,
+    report: Report = _silent,
+    guide: FlowModel | None = None,
+    energy_terms: Sequence[EnergyTerm] = (),
+    **values: Any,
+) -> tuple[Run, R]:
+    if (recipe is None) == (not values):
+        raise InputError(f"give a {kind.__name__}, or its fields by name")
+    recipe = recipe or kind.build(values, [])
+    return Run(recipe, report, guide, energy_terms), recipe

@@ -1,0 +1,153 @@
+"""The subject cut out by Segment Anything (Kirillov et al., ICCV 2023), from a point, a box, or by itself."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtransfer import catalog
+from mtransfer.errors import InputError, ModelError
+from mtransfer.hush import without_bars
+from mtransfer.subject import Subject, parse_numbers, resolve_word, segment, subject_from_mask
+
+AUTOMATIC_POINTS = 3  # one could mean a part of the subject; several spread over it mean the whole
+NOT_AS_DEEP = 0.25  # of the deepest: a point nearer the edge than this may be off the subject
+
+
+def segment_with_sam(
+    image: Float[Tensor, "3 H W"],
+    spec: str,
+    alpha: Float[Tensor, "1 H W"] | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    flag: str = "--subject",
+) -> Subject:
+    """As `subject.segment`, but points, boxes and what stands out are cut out by SAM."""
+    numbers = parse_numbers(spec, flag)
+    if not numbers and resolve_word(spec, alpha) != "salient":
+        return segment(image, spec, alpha, flag)
+    point = (numbers[0], numbers[1]) if len(numbers) == 2 else None
+    box = (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
+    return subject_from_mask(image, segment_sam(image, point=point, box=box, device=device, flag=flag))
+
+
+def segment_sam(
+    image: Float[Tensor, "3 H W"],
+    *,
+    point: tuple[float, float] | None = None,
+    box: tuple[float, float, float, float] | None = None,
+    model: str = "sam",
+    device: torch.device | str = "cpu",
+    flag: str = "--subject",
+) -> Float[Tensor, "1 H W"]:
+    """The mask float32[1,H,W] in [0,1], soft at its edge, of what the prompt means: SAM's best of three by its score.
+
+    `image` is in [0,1]; the point x,y and the box x0,y0,x1,y1 are in pixels of it. Without either, the points are those
+    deepest inside the mask that GrabCut finds by itself (`subject.segment(image, "auto")`), apart from each other.
+    `model` is a folder, hub id or short name. Raises InputError, naming the option `flag`, for a prompt outside the
+    picture or where nothing is found, ModelError for a model that is not on disk or cannot be loaded.
+    """
+    net, processor = load_sam(model, torch.device(device))
+    prompt = _prompt(image, point, box, flag)
+    inputs = processor(images=_pixels(image), return_tensors="pt", **prompt)
+    with torch.no_grad():
+        found = net(**{name: _moved(value, net) for name, value in inputs.items()}, multimask_output=True)
+    logits = _at_full_size(processor, found.pred_masks.float().cpu(), inputs)
+    best = int(found.iou_scores[0, 0].argmax())
+    mask = (logits[best : best + 1] + 0.5).clamp(0, 1).to(image)
+    if not bool((mask > 0.5).any()):
+        raise InputError(f"{flag}: segment anything found nothing there; give another point, or a box")
+    return mask
+
+
+@lru_cache(maxsize=1)
+def load_sam(model: str, device: torch.device) -> tuple[Any, Any]:
+    """SAM and its processor, from a folder or from what is on disk. Raises ModelError: nothing is fetched unasked."""
+    from transformers import SamModel, SamProcessor
+
+    folder = _folder_of(model)
+    try:
+        with without_bars():
+            net, loaded = SamModel.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
+            processor = SamProcessor.from_pretrained(folder, local_files_only=True)
+        if any(key.startswith("vision_encoder.") for key in loaded["missing_keys"]):
+            raise ValueError("it is no segment anything model")
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [""])[0][:200] or type(error).__name__
+        raise ModelError(f"--segmenter sam: {folder} cannot be loaded ({reason}); download it again") from error
+    return net.eval().requires_grad_(False).to(device), processor
+
+
+def _folder_of(model: str) -> Path:
+    if Path(model).is_dir():
+        return Path(model)
+    if (folder := catalog.path_on_disk(model)) is None:
+        wanted = catalog.find(model).source
+        raise ModelError(f"--segmenter sam: {wanted} is not on this disk; {catalog.how_to_fetch(wanted)}")
+    return folder
+
+
+def automatic_points(mask: Float[Tensor, "1 H W"]) -> list[tuple[float, float]]:
+    """Up to three points x,y in pixels that lie deepest inside a mask, each farther from the others than it is deep."""
+    # With a border, so that the picture's edge counts as an edge of the subject.
+    inside = np.pad((mask[0].cpu().numpy() > 0.5).astype(np.uint8), 1)
+    depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5)[1:-1, 1:-1]
+    deepest = float(depth.max())
+    points: list[tuple[float, float]] = []
+    while len(points) < AUTOMATIC_POINTS and (here := float(depth.max())) > max(0.5, NOT_AS_DEEP * deepest):
+        row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+        points.append((column + 0.5, row + 0.5))
+        cv2.circle(depth, (int(column), int(row)), int(2 * here), 0, -1)
+    return points
+
+
+def _prompt(
+    image: Tensor,
+    point: tuple[float, float] | None,
+    box: tuple[float, float, float, float] | None,
+    flag: str,
+) -> dict[str, Any]:
+    """SAM's names for it: points [image, object, point, 2] with label 1 (subject), boxes [image, box, 4]."""
+    points = [point] if point is not None else []
+    if point is None and box is None:
+        points = automatic_points(segment(image, "auto", flag=flag).mask)
+    prompt: dict[str, Any] = {}
+    if points:
+        for x, y in points:
+            _check_inside(image, (x, y), flag)
+        prompt |= {"input_points": [[[list(at) for at in points]]], "input_labels": [[[1] * len(points)]]}
+    if box is not None:
+        _check_inside(image, box, flag)
+        prompt["input_boxes"] = [[list(box)]]
+    return prompt
+
+
+def _check_inside(image: Tensor, numbers: tuple[float, ...], flag: str) -> None:
+    height, width = image.shape[-2:]
+    inside = all(0 <= n <= (width, height)[i % 2] for i, n in enumerate(numbers))
+    if not inside or (len(numbers) == 4 and not (numbers[0] < numbers[2] and numbers[1] < numbers[3])):
+        given = ",".join(f"{n:g}" for n in numbers)
+        raise InputError(f"{flag} {given}: outside the picture of {width} x {height} pixels, or an empty box")
+
+
+def _pixels(image: Tensor) -> NDArray[np.uint8]:
+    return (255 * image.detach().clamp(0, 1)).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def _moved(value: Tensor, net: Any) -> Tensor:
+    return value.to(net.device, net.dtype if value.is_floating_point() else value.dtype)
+
+
+def _at_full_size(processor: Any, masks: Tensor, inputs: Any) -> Tensor:
+    """SAM's masks [1,1,3,h,w] at the picture's own size, padding removed: logits [3,H,W]."""
+    sizes = inputs["original_sizes"], inputs["reshaped_input_sizes"]
+    logits: Tensor = processor.post_process_masks(masks, *sizes, binarize=False)[0][0]
+    return logits

@@ -1,0 +1,168 @@
+"""Recipes at rest: TOML in a file, a folder, a PNG's or an MP4's metadata, with the content hashes of their inputs.
+
+A stored recipe holds resolved values and file names, no paths, so a picture says how it was made and nothing of where.
+"""
+
+import contextlib
+import os.path
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from mtransfer.cache import file_hash
+from mtransfer.errors import InputError
+from mtransfer.recipe import COMMANDS, Recipe
+from mtransfer.settings import pipelines_folder
+
+CHUNK = "mtransfer"  # of a PNG
+RECIPE_FILE = "recipe.toml"
+FILE_FIELDS = ("photo", "clip", "flow", "noise")
+SUBJECT_FIELDS = ("subject", "clip_subject")  # a mask file, or words
+WORDS = ("auto", "all", "alpha", "salient", "moving")
+OWN_TABLES = ("command", "inputs", "versions")
+
+
+@dataclass(frozen=True)
+class StoredRecipe:
+    """A recipe's table as it was found, where its inputs are looked for, and what they must hash to (sha256)."""
+
+    command: str
+    values: dict[str, Any]
+    hashes: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    home: Path = Path()
+    origin: str = ""
+
+
+def write_stored(recipe: Recipe, versions: dict[str, str]) -> str:
+    """The recipe as TOML: inputs by name and hash, values as they are in it."""
+    command = next(name for name, kind in COMMANDS.items() if type(recipe) is kind)
+    values = recipe.model_dump(mode="json", exclude_none=True)
+    inputs = input_files(values)
+    # A file's name need not be text, a recipe must be.
+    names = {key: path.name.encode(errors="replace").decode() for key, path in inputs.items()}
+    table = {"command": command, **values, **names}
+    # Tables come last in TOML.
+    sampler = table.pop("sampler")
+    hashes = {key: input_hash(path) for key, path in inputs.items()}
+    return tomli_w.dumps({**table, "sampler": sampler, "inputs": hashes, "versions": versions})
+
+
+def input_files(values: dict[str, Any]) -> dict[str, Path]:
+    """The files among a recipe's values, by field."""
+    files = {key: Path(str(values[key])) for key in FILE_FIELDS if values.get(key) is not None}
+    return files | {key: Path(str(values[key])) for key in SUBJECT_FIELDS if is_file(str(values.get(key, "auto")))}
+
+
+def is_file(subject: str) -> bool:
+    """Whether a subject is named by a mask file: neither a word nor numbers."""
+    with contextlib.suppress(ValueError):
+        return not [float(part) for part in subject.split(",")]
+    return subject not in WORDS
+
+
+def input_hash(path: Path) -> str:
+    """sha256 of a file, as hex. Raises InputError when it cannot be read."""
+    try:
+        return file_hash(path)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; check the name") from error
+
+
+def read_stored(target: str) -> StoredRecipe:
+    """The recipe in a file, in a folder's recipe.toml, in a PNG or MP4 made by mtransfer, or in pipelines/ by name.
+
+    Raises InputError for one that is not there or not a recipe.
+    """
+    path = Path(target)
+    named = pipelines_folder() / f"{target}.toml"
+    if os.path.isdir(path):
+        path = path / RECIPE_FILE
+    elif not os.path.exists(path) and target == path.name and os.path.isfile(named):
+        path = named
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: no such recipe; name a .toml file, a folder that holds {RECIPE_FILE}, or a result")
+    carried = {".png": _png_text, ".mp4": _mp4_comment}.get(path.suffix.lower())
+    if carried is None:
+        return parse(_content(path), path)
+    text = carried(path)
+    if not text:
+        raise InputError(f"{path}: carries no recipe; give a result that mtransfer made without --no-metadata")
+    return parse(text.encode(), path, names_only=True)
+
+
+def parse(content: bytes, path: Path, *, names_only: bool = False) -> StoredRecipe:
+    """A recipe's TOML; of a file that may come from anyone only the names of inputs count, not where they point.
+
+    Raises InputError that names the file.
+    """
+    try:
+        table = tomllib.loads(content.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: not a recipe ({str(error).splitlines()[0]}); mend it or copy one anew") from None
+    command, hashes, versions = table.get("command"), table.get("inputs", {}), table.get("versions", {})
+    if not isinstance(command, str) or command not in COMMANDS:
+        raise InputError(f"{path}: command = {command!r}; a recipe's command is one of {', '.join(COMMANDS)}")
+    if not all(isinstance(part, dict) and all(map(_is_text, part.values())) for part in (hashes, versions)):
+        raise InputError(f"{path}: [inputs] and [versions] must be tables of text; mend it or copy one anew")
+    values = {key: value for key, value in table.items() if key not in OWN_TABLES}
+    if names_only:
+        values |= {key: file.name for key, file in input_files(values).items()}
+    return StoredRecipe(command, values, hashes, versions, path.parent, str(path))
+
+
+def find_inputs(stored: StoredRecipe, given: dict[str, Any]) -> dict[str, Any]:
+    """The recipe's values with every input as a path: beside the recipe, or where `given` says.
+
+    Raises InputError for an input that is missing or is not the one the recipe was made with.
+    """
+    values = stored.values | given
+    inputs = input_files(values)
+    for key, path in inputs.items():
+        flag = f"--{key.replace('_', '-')}"
+        found = path if key in given else stored.home / path
+        if not os.path.isfile(found):  # which, unlike Path's, takes names of any length
+            raise InputError(f"{found}: missing input of {stored.origin}; put it there or name it with {flag}")
+        wanted = stored.hashes.get(key)
+        if wanted is not None and (actual := input_hash(found)) != wanted:
+            raise InputError(
+                f"{found}: not the file {stored.origin} was made with (sha256 {actual[:12]}, not {wanted[:12]}); "
+                f"name the right one with {flag}"
+            )
+        values[key] = str(found)
+    return values
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _png_text(path: Path) -> str:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            picture.load()  # text may stand after the pixels
+            return str(picture.info.get(CHUNK, ""))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: cannot be read as a picture; give a result of mtransfer") from error
+
+
+def _mp4_comment(path: Path) -> str:
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            return str(container.metadata.get("comment", ""))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as a video; give a result of mtransfer") from error

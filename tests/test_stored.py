@@ -1,0 +1,364 @@
+"""Recipes at rest: what is written comes back, from every place, and what may come from anyone can do no harm."""
+
+import hashlib
+import os
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from mtransfer.clip import write_video
+from mtransfer.errors import InputError
+from mtransfer.output import save_png
+from mtransfer.recipe import COMMANDS, EditRecipe, GenerateRecipe, Recipe, TransferRecipe
+from mtransfer.stored import StoredRecipe, find_inputs, input_files, is_file, parse, read_stored, write_stored
+
+VERSIONS = {"mtransfer": "0.1.0", "torch": "2.11.0"}
+PLACES = ["toml", "folder", "png", "mp4"]
+# A name of a file: anything but a slash, a NUL and the two folders every folder holds.
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=60).filter(
+    lambda name: name not in (".", "..")
+)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder of inputs; their content does not matter here."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    for name in ("photo.png", "clip.mp4", "mask.png", "clip_mask.png", "flow.npz", "noise.safetensors"):
+        (folder / name).write_bytes(f"content of {name}".encode())
+    return folder
+
+
+def recipes(home: Path) -> dict[str, Recipe]:
+    """One of each command, with every input and no value as it is by default."""
+    common = {"preset": "draft", "model": "embedded", "device": "cpu", "dtype": "float32", "seed": 7}
+    common |= {
+        "prompt": 'a "red" kite\n\\ 漢',
+        "negative_prompt": "\tblur",
+        "sampler": {"steps": 9, "window": (0.1, 0.5)},
+    }
+    photo = {"photo": home / "photo.png", "subject": str(home / "mask.png"), "noise": home / "noise.safetensors"}
+    photo |= {"strength": 1 / 3, "flow_model": "dis"}
+    clip = {"clip": home / "clip.mp4", "clip_subject": str(home / "clip_mask.png"), "pair": "0:4", "camera": "keep"}
+    edit = {"flow": home / "flow.npz", "rotate": -0.1, "scale": 1e-7, "stretch": "1,2", "pin": ("1,2:3,4", "5,6:7,8")}
+    return {
+        "transfer": TransferRecipe.build(common | photo | clip | {"align": "none"}, []),
+        "edit": EditRecipe.build(common | photo | edit | {"translate": "3,-4"}, []),
+        "generate": GenerateRecipe.build(common | {"size": "256x128"}, []),
+    }
+
+
+def put(text: str, place: str, home: Path) -> Path:
+    """Store a recipe's text where `place` says; what `run` is to be given."""
+    picture = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    if place == "png":
+        save_png(picture, home / "edited.png", recipe=text)
+        return home / "edited.png"
+    if place == "mp4":
+        write_video(picture.expand(2, -1, -1, -1), home / "moved.mp4", 12, comment=text)
+        return home / "moved.mp4"
+    (home / "recipe.toml").write_text(text, encoding="utf-8")
+    return home if place == "folder" else home / "recipe.toml"
+
+
+def restored(stored: StoredRecipe, **given: Any) -> Recipe:
+    return COMMANDS[stored.command].build({}, [], find_inputs(stored, given))
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_is_stored_comes_back(command, place, home, tmp_path, monkeypatch) -> None:
+    recipe = recipes(home)[command]
+    target = put(write_stored(recipe, VERSIONS), place, home)
+    monkeypatch.chdir(tmp_path)  # inputs are beside the recipe, not here
+    stored = read_stored(str(target))
+    assert (stored.command, stored.versions, stored.home) == (command, VERSIONS, home)
+    assert restored(stored) == recipe
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_only_names_and_hashes_of_inputs_are_stored(command, home) -> None:
+    recipe = recipes(home)[command]
+    text = write_stored(recipe, VERSIONS)
+    assert str(home) not in text
+    table = tomllib.loads(text)
+    inputs = input_files(recipe.model_dump())
+    assert table["inputs"].keys() == inputs.keys()
+    for key, path in inputs.items():
+        assert table[key] == path.name
+        assert table["inputs"][key] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("subject", ["auto", "salient", "all", "10,20", "1,2,30,40", "-1.5,2e3"])
+def test_words_and_numbers_are_no_input(subject, home) -> None:
+    recipe = EditRecipe.build({"photo": home / "photo.png", "subject": subject}, [])
+    table = tomllib.loads(write_stored(recipe, {}))
+    assert table["subject"] == subject
+    assert table["inputs"].keys() == {"photo"}
+
+
+@pytest.mark.parametrize("subject", ["mask.png", "automatic.png", "a,b.png", "1,2.png", ""])
+def test_anything_else_is_a_mask_file(subject) -> None:
+    assert is_file(subject)
+
+
+@pytest.mark.parametrize("name", ["photo.png", "clip.mp4", "mask.png", "clip_mask.png", "noise.safetensors"])
+@pytest.mark.parametrize("place", ["png", "mp4", "toml"])
+def test_an_input_that_is_missing_or_altered_is_named(name, place, home) -> None:
+    stored = read_stored(str(put(write_stored(recipes(home)["transfer"], {}), place, home)))
+    with (home / name).open("ab") as file:
+        file.write(b".")
+    with pytest.raises(InputError, match=f"{name}: not the file .* was made with .sha256"):
+        restored(stored)
+    (home / name).unlink()
+    with pytest.raises(InputError, match=f"{name}: missing input of .*; put it there or name it with --"):
+        restored(stored)
+
+
+def test_an_input_can_be_named_elsewhere_but_not_be_another(home, tmp_path, monkeypatch) -> None:
+    stored = read_stored(str(put(write_stored(recipes(home)["edit"], {}), "png", home)))
+    (home / "photo.png").rename(tmp_path / "moved.png")
+    monkeypatch.chdir(tmp_path)
+    assert restored(stored, photo="moved.png").photo == Path("moved.png")
+    (tmp_path / "other.png").write_bytes(b"another")
+    with pytest.raises(InputError, match=r"other\.png: not the file .*name the right one with --photo"):
+        restored(stored, photo="other.png")
+    assert restored(stored, photo="moved.png", subject="all").subject == "all"
+
+
+def test_a_recipe_without_hashes_takes_any_file(home) -> None:
+    (home / "mine.toml").write_text('command = "edit"\nphoto = "photo.png"\ntranslate = "5,0"\n')
+    recipe = restored(read_stored(str(home / "mine.toml")))
+    assert recipe == EditRecipe.build({"photo": home / "photo.png", "translate": "5,0"}, [])
+
+
+def test_a_recipe_of_ones_own_may_name_folders(home, tmp_path) -> None:
+    (tmp_path / "mine.toml").write_text(f'command = "edit"\nphoto = "home/photo.png"\nsubject = "{home}/mask.png"\n')
+    recipe = restored(read_stored(str(tmp_path / "mine.toml")))
+    assert (recipe.photo, recipe.subject) == (home / "photo.png", f"{home}/mask.png")
+
+
+@pytest.mark.parametrize("place", ["png", "mp4"])
+@pytest.mark.parametrize("key", ["photo", "subject", "noise", "flow"])
+@pytest.mark.parametrize("reached", ["/etc/passwd", "../secret", "../../secret", "sub/../../secret", "~/secret"])
+def test_a_results_names_lead_nowhere_else(reached, key, place, home, tmp_path, monkeypatch) -> None:
+    """A picture may come from anyone: only files beside it are read."""
+    (tmp_path / "secret").write_bytes(b"secret")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    table = {"command": "edit", "photo": "photo.png", key: reached}
+    stored = read_stored(str(put(tomli_w.dumps(table), place, home)))
+    with pytest.raises(InputError) as error:
+        find_inputs(stored, {})
+    beside = home / Path(reached).name
+    assert str(error.value).startswith(f"{beside}: missing input of ")
+    beside.write_bytes(b"mine")
+    assert find_inputs(stored, {})[key] == str(beside)
+
+
+@pytest.mark.parametrize("name", ["..", ".", "/", "//", "a/..", "../", "/."])
+@pytest.mark.parametrize("key", ["photo", "subject"])
+def test_names_of_folders_are_refused(key, name, home) -> None:
+    table = {"command": "edit", "photo": "photo.png", key: name}
+    stored = read_stored(str(put(tomli_w.dumps(table), "png", home)))
+    with pytest.raises(InputError, match="missing input"):
+        restored(stored)
+
+
+@given(name=NAMES, mask=NAMES.filter(is_file))
+def test_any_name_comes_back(name, mask) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        (home / name).write_bytes(b"photo")
+        if not (home / mask).exists():
+            (home / mask).write_bytes(b"mask")
+        recipe = EditRecipe.build({"photo": home / name, "subject": str(home / mask)}, [])
+        stored = parse(write_stored(recipe, {}).encode(), home / "edited.png", names_only=True)
+        assert restored(stored) == recipe
+
+
+def test_a_name_that_is_no_text_does_not_stop_a_job(home) -> None:
+    photo = home / os.fsdecode(b"\xff.png")
+    photo.write_bytes(b"photo")
+    stored = read_stored(str(put(write_stored(EditRecipe.build({"photo": photo}, []), {}), "png", home)))
+    with pytest.raises(InputError, match=r"\?\.png: missing input"):
+        restored(stored)
+    assert restored(stored, photo=str(photo)).photo == photo
+
+
+@given(prompt=st.text(), strength=st.floats(allow_nan=False, allow_infinity=False), seed=st.integers(0, 2**63 - 1))
+def test_any_value_comes_back(prompt, strength, seed) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        photo = Path(folder) / "photo.png"
+        photo.write_bytes(b"photo")
+        recipe = EditRecipe.build({"photo": photo, "prompt": prompt, "strength": strength, "seed": seed}, [])
+        save_png(torch.zeros(3, 2, 2), photo.with_name("edited.png"), recipe=write_stored(recipe, {}))
+        assert restored(read_stored(str(photo.with_name("edited.png")))) == recipe
+
+
+MALFORMED = {
+    "": "command = None",
+    "a b c": "not a recipe",
+    "command = ": "not a recipe",
+    'command = "edit"\ncommand = "edit"': "not a recipe",
+    "x = " + "[" * 5000: "not a recipe",
+    'command = "animate"': "command = 'animate'; a recipe's command is one of transfer, edit, generate",
+    "command = 3": "command = 3",
+    'command = ["edit"]': "command = ['edit']",
+    'command = "edit"\ninputs = 3': "[inputs] and [versions] must be tables of text",
+    'command = "edit"\nversions = ["2"]': "[inputs] and [versions] must be tables of text",
+    'command = "edit"\nphoto = "photo.png"\n[inputs]\nphoto = 3': "[inputs] and [versions] must be tables of text",
+    'command = "edit"': "--photo: field required",
+    'command = "edit"\nphoto = 3': "3: missing input",
+    'command = "edit"\nphoto = ["photo.png"]': "['photo.png']: missing input",
+    'command = "edit"\nphoto = "photo.png"\nsubject = 3': "--subject 3: input should be a valid string",
+    'command = "edit"\nphoto = "photo.png"\nflow = false': "False: missing input",
+    'command = "edit"\nphoto = "photo.png"\nseed = "many"': "--seed 'many': input should be a valid integer",
+    'command = "edit"\nphoto = "photo.png"\nrotate = nan': "--rotate nan: input should be a finite number",
+    'command = "edit"\nphoto = "photo.png"\npin = "1,2:3,4"': "--pin '1,2:3,4': input should be a valid tuple",
+    'command = "edit"\nphoto = "photo.png"\npair = "0:4"': "--pair '0:4': extra inputs are not permitted",
+    'command = "edit"\nphoto = "photo.png"\nsampler = 3': "sampler",
+    'command = "edit"\nphoto = "photo.png"\n[sampler]\nsteps = 3.5': "sampler.steps 3.5",
+    'command = "edit"\nphoto = "photo.png"\n[sampler]\nweight = inf': "sampler.weight inf: input should be a finite",
+    'command = "edit"\nphoto = "photo.png"\n[motion]\nx = 3': "--motion {'x': 3}: extra inputs are not permitted",
+    'command = "edit"\nphoto = "photo.png"\npreset = ["fast"]': "--preset ['fast']: unknown",
+    'command = "edit"\nphoto = "photo\\u0000.png"': "missing input",
+    f'command = "edit"\nphoto = "{"long" * 2000}"': "missing input",
+    'command = "generate"\nphoto = "photo.png"': "--photo",
+}
+
+
+@pytest.mark.parametrize("place", ["toml", "png"])
+@pytest.mark.parametrize(("text", "said"), MALFORMED.items(), ids=[text[:60] for text in MALFORMED])
+def test_malformed_recipes_are_refused(text, said, place, home) -> None:
+    with pytest.raises(InputError) as error:
+        restored(read_stored(str(put(text or "\n", place, home))))
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+VALUES = st.recursive(
+    st.none().map(lambda nothing: "")
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats()
+    | st.text(st.characters(codec="utf-8"), max_size=20)
+    | st.sampled_from(["photo.png", "embedded", "draft", "..", "/", "all", "1,2"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+KEYS = st.sampled_from(
+    ["photo", "subject", "clip", "clip_subject", "sampler", "preset", "seed", "pin", "inputs", "noise"]
+)
+
+
+@given(
+    table=st.dictionaries(KEYS, VALUES, max_size=5), command=st.sampled_from([*COMMANDS, 3]), names_only=st.booleans()
+)
+def test_whatever_a_table_holds_it_is_a_recipe_or_refused(table, command, names_only) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "edited.png"
+        (Path(folder) / "photo.png").write_bytes(b"photo")
+        text = tomli_w.dumps({"command": command, **table})
+        try:
+            recipe = restored(parse(text.encode(), path, names_only=names_only))
+        except InputError:
+            return
+        assert isinstance(recipe, Recipe)
+
+
+@given(content=st.binary(max_size=200))
+def test_bytes_that_are_no_recipe_are_refused(content) -> None:
+    with pytest.raises(InputError, match=r"^recipe\.toml: "):
+        parse(content, Path("recipe.toml"))
+
+
+def test_a_named_recipe_comes_with_the_package(home, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    stored = read_stored("clip_to_photo")
+    assert (stored.command, stored.hashes) == ("transfer", {})
+    found = restored(stored, clip=str(home / "clip.mp4"), photo=str(home / "photo.png"))
+    assert found == TransferRecipe.build({"clip": home / "clip.mp4", "photo": home / "photo.png"}, [])
+
+
+def test_what_lies_here_comes_before_what_comes_with_the_package(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clip_to_photo").mkdir()
+    with pytest.raises(InputError, match=r"^clip_to_photo/recipe\.toml: no such recipe"):
+        read_stored("clip_to_photo")
+
+
+@pytest.mark.parametrize("target", ["absent", "absent.toml", "presets/fast", "../clip_to_photo", "x" * 5000, ""])
+def test_a_recipe_that_is_not_there_is_refused(target, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"no such recipe; name a \.toml file, a folder that holds recipe\.toml"):
+        read_stored(target)
+
+
+def _bare_png(path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(path)
+
+
+def _late_png(path: Path) -> None:
+    """Its text stands after the pixels, as some editors leave it."""
+    text = PngInfo()
+    text.add_itxt("mtransfer", 'command = "generate"', zip=True)
+    _bare_png(path)
+    plain = path.read_bytes()
+    Image.new("RGB", (4, 4)).save(path, pnginfo=text)
+    full = path.read_bytes()
+    head, pixels, end = plain[:33], plain[33:-12], plain[-12:]
+    path.write_bytes(head + pixels + full[33 : len(full) - len(pixels) - 12] + end)
+
+
+def test_text_after_the_pixels_is_found(tmp_path) -> None:
+    _late_png(tmp_path / "late.png")
+    assert read_stored(str(tmp_path / "late.png")).command == "generate"
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[dict[str, Path]]:
+    names = ("photo.png", "text.png", "cut.png", "clip.mp4", "text.mp4", "photo.jpg")
+    paths = {name: tmp_path / name for name in names}
+    _bare_png(paths["photo.png"])
+    _late_png(paths["cut.png"])
+    paths["cut.png"].write_bytes(paths["cut.png"].read_bytes()[:45])
+    for name in ("text.png", "text.mp4"):
+        paths[name].write_bytes(b"no picture")
+    write_video(torch.zeros(2, 3, 16, 16), paths["clip.mp4"], 12)
+    Image.new("RGB", (4, 4)).save(paths["photo.jpg"])
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("photo.png", "carries no recipe; give a result that mtransfer made without --no-metadata"),
+        ("clip.mp4", "carries no recipe"),
+        ("text.png", "cannot be read as a picture"),
+        ("cut.png", "cannot be read as a picture"),
+        ("text.mp4", "cannot be read as a video"),
+        ("photo.jpg", "not a recipe"),
+    ],
+)
+def test_files_without_a_recipe_are_refused(name, said, bare) -> None:
+    with pytest.raises(InputError, match=said):
+        read_stored(str(bare[name]))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_recipe_that_may_not_be_read_is_refused(tmp_path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.touch(mode=0)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_stored(str(path))
