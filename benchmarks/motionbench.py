@@ -116,6 +116,7 @@ class _Plan:
 
     @property
     def growing(self) -> bool:
+        """Whether a scale or stretch enlarges: one of each kind in each half."""
         return self.number in (1, 4)
 
 

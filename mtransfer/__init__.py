@@ -1,6 +1,8 @@
 """mtransfer: move the subject of a photo the way the subject of a clip moves."""
 
 import importlib
+import sys
+from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
@@ -19,6 +21,21 @@ _PUBLIC = {
     "ModelError": "mtransfer.errors",
 }
 __all__ = [*_PUBLIC, "__version__"]
+
+
+class _Package(ModuleType):
+    """Importing the module `transfer` would put it in place of the function of that name."""
+
+    @property
+    def transfer(self) -> Any:
+        return __getattr__("transfer")
+
+    @transfer.setter
+    def transfer(self, module: ModuleType) -> None:
+        pass
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -1,18 +1,22 @@
 """The flow an edit asks for: a file as it is, or scale, stretch, rotate, translate and pins on the photo's subject."""
 
 import torch
+from torch import Tensor
 
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField, affine_flow, compose, mask_field, pins_flow
 from mtransfer.fieldio import load_field
+from mtransfer.fill import fill_motion
 from mtransfer.photo import Photo
 from mtransfer.recipe import EditRecipe
 from mtransfer.subject import Subject, subject_from_mask
 from mtransfer.warp import pixel_grid, sample
 
+UNKNOWN = 0.01  # a confidence below this vouches for nothing
+
 
 def edit_field(recipe: EditRecipe, photo: Photo, subject: Subject) -> tuple[Subject, FlowField]:
-    """The subject and its flow (T = 1) at the photo's size; of a file, the subject is where it is not zero.
+    """The subject and its flow (T = 1) at the photo's size; of a file, the subject `auto` is where it is not zero.
 
     Raises InputError when no motion, or both a file and elementary motions, are given.
     """
@@ -27,7 +31,16 @@ def edit_field(recipe: EditRecipe, photo: Photo, subject: Subject) -> tuple[Subj
     moving = field.flow[0].ne(0).any(dim=0, keepdim=True).float()
     if not bool(moving.any()):
         raise InputError(f"{recipe.flow}: the flow is zero everywhere, so nothing would move")
-    return subject_from_mask(photo.image, moving), FlowField(field.flow * recipe.strength, field.confidence)
+    if recipe.subject in ("auto", "moving"):
+        subject = subject_from_mask(photo.image, moving)
+    return subject, FlowField(_trusted(field, subject.mask) * recipe.strength, field.confidence)
+
+
+def _trusted(field: FlowField, mask: Tensor) -> Tensor:
+    """The field's flow, carried on inside the mask where its file does not vouch for it; zero outside the mask."""
+    inside = (mask[None] > 0).to(field.flow)
+    known = inside * (field.confidence > UNKNOWN)
+    return inside * fill_motion(field.flow, known) if bool(known.any()) else field.flow
 
 
 def _elementary_given(recipe: EditRecipe) -> bool:

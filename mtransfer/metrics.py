@@ -152,7 +152,7 @@ def vacated_residue(
     `mask`), the least-squares share <e - b, s - b> / <s - b, s - b> over `vacated`, in [0,1]. Pixels where subject and
     background look alike say nothing and weigh nothing; NaN where that holds for all.
     """
-    without = take_out(photo, grow((mask > 0.05).to(photo), _seam_px(photo))) if truth is None else truth
+    without = take_out(photo, mask) if truth is None else truth
     inside = (vacated > 0.5).expand_as(photo)
     subject, left = (photo - without)[inside], (edited - without)[inside]
     if not len(subject) or subject.square().mean() < VISIBLE_CONTRAST**2:

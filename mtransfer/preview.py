@@ -1,5 +1,7 @@
 """The preview sheet: what was seen in the clip, what was made of it, and the result, side by side with labels."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import torch
@@ -38,13 +40,15 @@ def with_flow(image: Float[Tensor, "3 H W"], flow: Float[Tensor, "2 H W"]) -> Fl
     return torch.from_numpy(canvas).permute(2, 0, 1).to(image) / 255
 
 
-def sheet(panels: list[tuple[str, Float[Tensor, "3 H W"]]]) -> Float[Tensor, "3 h w"]:
-    """Labelled panels in rows of four, each scaled to the same long side, the rows as high as the highest panel."""
+def sheet(
+    panels: Sequence[tuple[str, Float[Tensor, "3 H W"]]], columns: int = COLUMNS
+) -> Float[Tensor, "3 h w"]:
+    """Labelled panels in rows of `columns`, scaled to the same long side, the rows as high as the highest panel."""
     pictures = [_panel(image) for _, image in panels]
     height = max(picture.shape[0] for picture in pictures)
     tiles = [_tile(label, picture, height) for (label, _), picture in zip(panels, pictures, strict=True)]
-    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % COLUMNS if len(tiles) > COLUMNS else 0)
-    rows = [np.hstack(tiles[i : i + COLUMNS]) for i in range(0, len(tiles), COLUMNS)]
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns if len(tiles) > columns else 0)
+    rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
     return torch.from_numpy(np.vstack(rows)).permute(2, 0, 1).float() / 255
 
 

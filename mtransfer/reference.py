@@ -8,9 +8,12 @@ from mtransfer.settings import SamplerSettings, load_preset
 PRESETS = ("paper", "best", "fast", "draft", "sdedit", "repaint")
 HEAD = """# Settings
 
-Every option of every command, and every setting of the sampler, as `--set sampler.NAME=VALUE`, in a recipe's
-`[sampler]` table, or in Python. Written by `mtransfer recipes settings`; symbols in brackets are the paper's
-(Motion Guidance, arXiv 2401.18085).
+Every value of a job, as an option, in a recipe, or by name in Python; and every setting of the sampler, as
+`--set sampler.NAME=VALUE`, in a recipe's `[sampler]` table, or in Python. Written by `mtransfer recipes settings`;
+symbols in brackets are the paper's (Motion Guidance, arXiv 2401.18085).
+
+Every job also takes `-o`/`--output` (the folder for its results), `--set`, `--overwrite`, `--no-metadata`, `--json` and
+`--quiet`; `mtransfer run` takes these, and where its recipe's inputs are now.
 """
 
 

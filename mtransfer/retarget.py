@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
-from mtransfer.fill import fill_smooth
+from mtransfer.fill import fill_motion
 from mtransfer.subject import Subject, refine, subject_from_mask
 from mtransfer.warp import pixel_grid, sample
 
@@ -55,6 +55,19 @@ def camera_flow(field: FlowField, outside: Float[Tensor, "1 H W"]) -> Float[Tens
     similarity = torch.from_numpy(matrix).to(flow)
     moved_grid = torch.einsum("ij,bjhw->bihw", similarity[:, :2], grid) + similarity[:, 2].view(1, 2, 1, 1)
     return moved_grid - grid
+
+
+def without_camera(flow: Float[Tensor, "1 2 H W"], camera: Float[Tensor, "1 2 H W"]) -> Float[Tensor, "1 2 H W"]:
+    """The flow that a camera standing still would see: C^-1(p + flow(p)) - p, C the affine motion of the camera.
+
+    Subtracting the camera's flow would leave the motion turned and scaled as the camera turned and zoomed.
+    """
+    origin = camera[0, :, 0, 0]
+    across, down = (camera[0, :, 0, -1] - origin) / (camera.shape[-1] - 1), (camera[0, :, -1, 0] - origin)
+    linear = torch.eye(2).to(camera) + torch.stack([across, down / (camera.shape[-2] - 1)], dim=1)
+    grid = pixel_grid(flow)
+    ended = grid + flow - origin.view(1, 2, 1, 1)
+    return torch.einsum("ij,bjhw->bihw", torch.linalg.inv(linear), ended) - grid
 
 
 def moving_subject(image: Float[Tensor, "3 H W"], field: FlowField) -> tuple[Subject, Float[Tensor, "1 2 H W"]]:
@@ -112,7 +125,7 @@ def retarget(
 ) -> FlowField:
     """The clip's motion (T = 1) on the photo's subject: F(p) = L F_clip(A^-1 p) times `strength`, 0 outside the mask.
 
-    Where the transported field has no confident value inside the subject a smooth membrane closes it. Vectors keep
+    Where the transported field has no confident value inside the subject it is carried on (fill_motion). Vectors keep
     their full length up to the silhouette, whose edge would smear otherwise. Raises InputError when nothing confident
     falls onto the subject.
     """
@@ -125,7 +138,7 @@ def retarget(
     trusted = (weight > 0.5).to(flow) * weight
     if not bool((trusted * subject).any()):
         raise InputError("no confident motion falls onto the photo's subject; choose another --pair or --clip-subject")
-    filled = fill_smooth(flow, trusted)
+    filled = fill_motion(flow, trusted)
     confidence = F.avg_pool2d(trusted, 3, stride=1, padding=1)
     return FlowField(filled * subject, confidence * subject)
 

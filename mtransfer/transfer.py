@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mtransfer.cache import file_hash, remember
@@ -19,13 +20,22 @@ from mtransfer.photo import Photo, read_photo
 from mtransfer.preview import with_flow, with_mask
 from mtransfer.recipe import EditRecipe, TransferRecipe
 from mtransfer.render import Panels, TransferOutput, finish
-from mtransfer.retarget import Fit, camera_flow, fit_frames, fit_similarity, moving_subject, retarget, subject_motion_px
+from mtransfer.retarget import (
+    Fit,
+    camera_flow,
+    fit_frames,
+    fit_similarity,
+    moving_subject,
+    retarget,
+    subject_motion_px,
+    without_camera,
+)
 from mtransfer.run import Run, start
 from mtransfer.sam import segment_with_sam
-from mtransfer.subject import Subject, resolve_word, segment
+from mtransfer.subject import Subject, resolve_word, segment, subject_from_mask
 
 CANDIDATES, NEAREST_SHARE = 7, 0.06  # frames tried as B, from this share of the clip to its end
-MOVING = "moving"  # what the clip's subject is when none is named
+MOVING = "moving"  # the subject of a clip, or of a flow file, when none is named
 
 
 def transfer(recipe: TransferRecipe | None = None, **options: Any) -> TransferOutput:
@@ -36,14 +46,14 @@ def transfer(recipe: TransferRecipe | None = None, **options: Any) -> TransferOu
     names; `energy_terms`, EnergyTerms to add to the energy. Raises InputError and ModelError, one line each.
     """
     run, recipe = start(TransferRecipe, recipe, **options)
-    photo, subject = _photo_and_subject(run)
+    photo, subject = _photo_and_subject(run, recipe.subject)
     with run.stage("clip"):
         frames, pair = _read_pair(recipe, run)
         run.resolve(
             pair=f"{pair[0]}:{pair[1]}", clip_subject=MOVING if recipe.clip_subject == "auto" else recipe.clip_subject
         )
         reading = _read_flow(run, frames, recipe.clip, pair)
-        clip_subject, motion = _clip_motion(recipe, frames, reading)
+        clip_subject, motion = _clip_motion(recipe, frames, reading, pair[0])
     with run.stage("retarget"):
         fit = _fit(recipe, clip_subject, subject)
         flow = retarget(motion, fit, clip_subject.mask, subject.mask, recipe.strength)
@@ -61,20 +71,21 @@ def edit(recipe: EditRecipe | None = None, **options: Any) -> TransferOutput:
     Takes what `transfer` takes: edit(photo="b.jpg", translate="40,0"). Raises InputError and ModelError.
     """
     run, recipe = start(EditRecipe, recipe, **options)
-    if recipe.flow is not None:  # it says itself what moves
-        run.resolve(subject="all")
-    photo, subject = _photo_and_subject(run)
+    told_by_flow = recipe.flow is not None and recipe.subject in ("auto", MOVING)
+    photo, subject = _photo_and_subject(run, "all" if told_by_flow else recipe.subject)
+    if told_by_flow:
+        run.resolve(subject=MOVING)
     subject, flow = edit_field(recipe, photo, subject)
     return finish(run, photo, subject, flow, [])
 
 
-def _photo_and_subject(run: Run) -> tuple[Photo, Subject]:
+def _photo_and_subject(run: Run, spec: str) -> tuple[Photo, Subject]:
     with run.stage("photo"):
         recipe = run.recipe
         photo = read_photo(recipe.photo)
-        run.resolve(subject=resolve_word(recipe.subject, photo.alpha))
+        run.resolve(subject=resolve_word(spec, photo.alpha))
         cut_out = segment if recipe.segmenter == "grabcut" else partial(segment_with_sam, device=run.device)
-        return photo, cut_out(photo.image, recipe.subject, photo.alpha)
+        return photo, cut_out(photo.image, spec, photo.alpha)
 
 
 def _read_pair(recipe: TransferRecipe, run: Run) -> tuple[Tensor, tuple[int, int]]:
@@ -126,16 +137,19 @@ def _subject_and_camera(frame: Tensor, reading: FlowField) -> tuple[Subject, Flo
     return subject, reading, camera
 
 
-def _clip_motion(recipe: TransferRecipe, frames: Tensor, reading: FlowField) -> tuple[Subject, FlowField]:
-    """The clip's subject, and its flow with the camera's taken off where asked."""
+def _clip_motion(recipe: TransferRecipe, frames: Tensor, reading: FlowField, first: int) -> tuple[Subject, FlowField]:
+    """The clip's subject in its frame `first`, and its flow with the camera's taken off where asked."""
     if recipe.clip_subject in ("auto", MOVING):
         subject, camera = moving_subject(frames[0], reading)
     else:
-        subject = segment(frames[0], recipe.clip_subject, flag="--clip-subject")
+        # Points, boxes and masks are of the clip's own size.
+        whole = segment(read_frames(recipe.clip, [first])[0], recipe.clip_subject, flag="--clip-subject")
+        small = F.interpolate(whole.mask[None], frames.shape[-2:], mode="area")[0]
+        subject = subject_from_mask(frames[0], small.to(frames))
         camera = camera_flow(reading, 1 - subject.mask)
     if recipe.camera == "keep" or recipe.clip_subject == "all":
         return subject, reading
-    return subject, FlowField(reading.flow - camera, reading.confidence)
+    return subject, FlowField(without_camera(reading.flow, camera), reading.confidence)
 
 
 def _fit(recipe: TransferRecipe, clip_subject: Subject, subject: Subject) -> Fit:

@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 import torch
 from command_line import Ended, command, contents
+from pictures import disc_photo, save_picture, textured
 from PIL import Image
 
+from mtransfer.cli import app
 from mtransfer.clip import write_video
+from mtransfer.output import save_png
 
 ROOT = Path(__file__).parent.parent
 KITE, BUNNY = ROOT / "samples" / "kite.jpg", ROOT / "samples" / "bunny.mp4"
@@ -24,20 +27,25 @@ SMALL = 160
 FILES = ["edited.png", "flow.npz", "preview.png", "run.json"]
 
 
-def textured(height: int, width: int, seed: int) -> torch.Tensor:
-    """Smooth random colours float32[3,H,W] in [0,1]."""
-    rough = torch.rand(1, 3, height // 8, width // 8, generator=torch.Generator().manual_seed(seed))
-    return torch.nn.functional.interpolate(rough, (height, width), mode="bicubic").clamp(0, 1)[0]
-
-
-def picture(path: Path, colours: torch.Tensor) -> Path:
-    Image.fromarray((255 * colours.permute(1, 2, 0)).byte().numpy()).save(path)
-    return path
-
-
 def flow_file(path: Path, flow: np.ndarray) -> Path:
     np.save(path, flow.astype(np.float32))
     return path
+
+
+# Recipes that lie among the inputs.
+EDIT_DISC = 'command = "edit"\nphoto = "disc.png"\ntranslate = "9,0"\npreset = "draft"\n'
+RECIPES = {
+    "words.toml": "no recipe at all",
+    "command.toml": 'command = "animate"',
+    "field.toml": EDIT_DISC + 'colour = "blue"',
+    "type.toml": EDIT_DISC + 'seed = "many"',
+    "setting.toml": EDIT_DISC + "[sampler]\nsteps = -3",
+    "photo.toml": EDIT_DISC.replace("disc.png", "absent.png"),
+    "altered.toml": EDIT_DISC + '[inputs]\nphoto = "0123456789abcdef"',
+    "hub.toml": EDIT_DISC.replace("draft", "fast") + 'model = "someone/something"',
+    "device.toml": EDIT_DISC + 'device = "tpu"',
+    "good.toml": EDIT_DISC,
+}
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +58,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frame = textured(144, SMALL, seed=1)
     write_video(frame[None], folder / "one_frame.mp4", 12)
     write_video(frame.expand(6, -1, -1, -1), folder / "static.mp4", 12)
-    y, x = torch.meshgrid(torch.arange(SMALL), torch.arange(SMALL), indexing="ij")
-    disc = ((x - 70) ** 2 + (y - 80) ** 2 < 30**2).float()
-    ground = torch.tensor([0.2, 0.4, 0.7]).view(3, 1, 1).expand(3, SMALL, SMALL)
-    colours = ground * (1 - disc) + disc * torch.tensor([0.9, 0.5, 0.1]).view(3, 1, 1)
-    picture(folder / "disc.png", (colours + 0.1 * (textured(SMALL, SMALL, seed=2) - 0.5)).clamp(0, 1))
-    picture(folder / "uniform.png", torch.full((3, SMALL, SMALL), 0.5))
+    save_picture(folder / "disc.png", disc_photo())
+    save_picture(folder / "uniform.png", torch.full((3, SMALL, SMALL), 0.5))
     moving = np.zeros((2, SMALL, SMALL))
     moving[0, 50:110, 40:100] = 10
     flow_file(folder / "good.npy", moving)
@@ -63,8 +67,12 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     flow_file(folder / "zero.npy", 0 * moving)
     flow_file(folder / "wrong_size.npy", moving[:, :100, :100])
     flow_file(folder / "two.npy", np.stack([moving, moving]))
-    picture(folder / "small_mask.png", torch.ones(3, 20, 20))
+    save_picture(folder / "small_mask.png", torch.ones(3, 20, 20))
     (folder / "empty_model").mkdir()
+    (folder / "no_recipe").mkdir()
+    for name, text in RECIPES.items():
+        (folder / name).write_text(text)
+    save_png(disc_photo(), folder / "result.png", recipe='command = "edit"\nphoto = "../disc.png/secret.png"')
     return folder
 
 
@@ -140,6 +148,101 @@ BAD = {
     MOVED + "--set sampler.stepz=4": "sampler.stepz 4",
     MOVED + "--set sampler=4": "--set sampler=4",
     MOVED + "--set colour=blue": "--colour 'blue'",
+    MOVED + "--set sampler.weight=inf": "sampler.weight inf: input should be a finite number",
+    MOVED + "--set sampler.window=[0.5]": "sampler.window.1",
+    MOVED + "--set sampler.start=later": "sampler.start 'later'",
+    MOVED + "--segmenter scissors": "--segmenter 'scissors'",
+    MOVED + "--noise {inputs}/disc.png --preset paper --set sampler.start=own": "disc.png: not a noise file",
+    MOVED + "--set sampler.start=own --set sampler.steps=4": "start=own needs the noise the photo was generated from",
+    "run absent.toml": "absent.toml: no such recipe; name a .toml file, a folder",
+    "run {inputs}/no_recipe": "no_recipe/recipe.toml: no such recipe",
+    "run {inputs}/disc.png": "disc.png: carries no recipe; give a result that mtransfer made",
+    "run {inputs}/static.mp4": "static.mp4: carries no recipe",
+    "run {inputs}/text.jpg": "text.jpg: not a recipe",
+    "run {inputs}/text.mp4": "text.mp4: cannot be read as a video",
+    "run {inputs}/words.toml": "words.toml: not a recipe",
+    "run {inputs}/command.toml": "command.toml: command = 'animate'; a recipe's command is one of",
+    "run {inputs}/field.toml": "--colour 'blue': extra inputs are not permitted",
+    "run {inputs}/type.toml": "--seed 'many': input should be a valid integer",
+    "run {inputs}/setting.toml": "sampler.steps -3: input should be greater than or equal to 0",
+    "run {inputs}/photo.toml": "absent.png: missing input of",
+    "run {inputs}/altered.toml": "disc.png: not the file",
+    "run {inputs}/hub.toml": "fetch it with `mtransfer models download someone/something`",
+    "run {inputs}/device.toml": "--device 'tpu'",
+    "run {inputs}/result.png": "secret.png: missing input of",
+    "run {inputs}/good.toml --photo absent.png": "absent.png: missing input of",
+    "run {inputs}/good.toml --clip {samples}/bunny.mp4": "--clip",
+    "run {inputs}/good.toml --set translate=there": "--translate there: two numbers",
+    "run {inputs}/good.toml --set preset=slow": "--preset slow: unknown",
+    "run clip_to_photo": "--photo: field required",
+    "run clip_to_photo --photo {inputs}/disc.png": "--clip: field required",
+    "generate --size wide": "--size wide: write it as WIDTHxHEIGHT, such as 512x512",
+    "generate --size 256": "--size 256: write it as WIDTHxHEIGHT",
+    "generate --size 200x256": "--size 200x256: sides are multiples of 64 from 128 to 2048",
+    "generate --size 64x64": "--size 64x64: sides are multiples of 64 from 128",
+    "generate --size 256x4096": "--size 256x4096: sides are multiples of 64 from 128 to 2048",
+    "generate --size -256x256": "--size -256x256: sides are multiples of 64",
+    "generate --model ./absent": "--model ./absent: no such folder",
+    "generate --model someone/something": "fetch it with `mtransfer models download someone/something`",
+    "generate --preset slow": "--preset slow: unknown",
+    "generate --seed -1": "--seed -1: input should be greater than or equal to 0",
+    "generate --set photo=a.png": "--photo 'a.png': extra inputs are not permitted",
+    "generate --set sampler.guidance_scale=-1": "sampler.guidance_scale -1",
+}
+# Commands without a folder for results.
+BAD_ELSEWHERE = {
+    "flow {inputs}/absent.mp4 -o {out}.flo": "absent.mp4 does not exist",
+    "flow {inputs}/text.mp4 -o {out}.flo": "text.mp4 is no video",
+    "flow {inputs}/disc.png -o {out}.flo": "still picture; give a clip",
+    "flow {inputs}/one_frame.mp4 -o {out}.flo": "one_frame.mp4 holds one frame",
+    "flow {inputs}/static.mp4 -o {out}.pth": "its suffix must be one of .npz .npy .flo .png",
+    "flow {inputs}/static.mp4 -o {out}": "its suffix must be one of",
+    "flow {inputs}/static.mp4 -o {out}/absent/x.flo": "x.flo: its folder is not there; make it first",
+    "flow {inputs}/static.mp4 -o {inputs}/good.npy": "good.npy: is already there; add --overwrite",
+    "flow {inputs}/static.mp4 -o {out}.flo --pair 2": "'2' is no pair of clip positions",
+    "flow {inputs}/static.mp4 -o {out}.flo --pair 0:99": "frame 99 is outside",
+    "flow {inputs}/static.mp4 -o {out}.flo --pair 2:2": "names frame 2",
+    "flow {inputs}/static.mp4 -o {out}.flo --device tpu": "--device tpu: not available here",
+    "recipes show absent": "absent: no such recipe; use one of clip_to_photo, ",
+    "recipes show ../pyproject": "../pyproject: no such recipe",
+    "recipes copy absent {out}.toml": "absent: no such recipe",
+    "recipes copy fast {out}.txt": "out.txt: name a .toml file",
+    "recipes copy fast {inputs}/good.toml": "good.toml: is already there; add --overwrite",
+    "recipes copy fast {out}/absent/x.toml": "x.toml: cannot be written (No such file or directory)",
+    "models path absent": "absent: unknown model; use sd14, sd15",
+    "models path someone/something": "fetch it with `mtransfer models download someone/something`",
+    "models download absent": "absent: unknown model; use sd14, sd15",
+    "models download ../secret/model": "../secret/model: unknown model",
+}
+# What the parser itself refuses, with a line on how the command is used before it.
+BAD_USAGE = {
+    "": "",
+    "wobble": "No such command 'wobble'",
+    "transfer": "Missing argument 'clip'",
+    "transfer a.mp4": "Missing argument 'photo'",
+    "edit": "Missing argument 'photo'",
+    "edit a.png": "Missing option '-o'",
+    "edit a.png --wobble": "No such option: --wobble",
+    "edit a.png --rotate east -o x": "Invalid value for '--rotate'",
+    "edit a.png b.png -o x": "unexpected extra argument",
+    "run": "Missing argument 'recipe'",
+    "run a.png": "Missing option '-o'",
+    "run a.png --translate 9,0 -o x": "No such option: --translate",
+    "generate": "Missing option '-o'",
+    "generate --seed many -o x": "Invalid value for '--seed'",
+    "generate a.png -o x": "unexpected extra argument",
+    "flow": "Missing argument 'clip'",
+    "flow a.mp4": "Missing option '-o'",
+    "flow a.mp4 -o a.flo --flow-model flownet": "Invalid value for '--flow-model'",
+    "recipes wobble": "No such command 'wobble'",
+    "recipes show": "Missing argument 'name'",
+    "recipes copy fast": "Missing argument 'destination'",
+    "models wobble": "No such command 'wobble'",
+    "models download": "Missing argument",
+    "doctor --wobble": "No such option: --wobble",
+    "doctor me": "unexpected extra argument",
+    "cache wobble": "No such command 'wobble'",
+    "cache clear flows": "unexpected extra argument",
 }
 
 
@@ -159,6 +262,47 @@ def test_what_cannot_be_done_is_refused_in_one_line(words, said, inputs, tmp_pat
     assert "Error:" not in ended.err
     assert contents(tmp_path) == {}
     assert contents(inputs) == before
+
+
+@pytest.mark.parametrize(("words", "said"), BAD_ELSEWHERE.items(), ids=BAD_ELSEWHERE)
+def test_what_other_commands_cannot_do_is_refused_in_one_line(words, said, inputs, tmp_path, capsys) -> None:
+    before = contents(inputs)
+    ended = command(capsys, *words.format(inputs=inputs, out=tmp_path / "out").split())
+    assert ended.code in (1, 2)
+    assert said in ended.message
+    assert ended.out == ""
+    assert "Error:" not in ended.err
+    assert contents(tmp_path) == {}
+    assert contents(inputs) == before
+
+
+@pytest.mark.parametrize(("words", "said"), BAD_USAGE.items(), ids=BAD_USAGE)
+def test_what_the_parser_refuses(words, said, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = command(capsys, *words.split())
+    assert ended.code == 2
+    assert said in (ended.err.splitlines() or [""])[-1]
+    assert "Traceback" not in ended.err
+    assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize("words", ["cache info", "doctor"])
+@pytest.mark.parametrize("given", ["many", "-1", "nan", "inf"])
+def test_a_bound_of_the_cache_that_is_no_size_is_said(words, given, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("MTRANSFER_CACHE", str(tmp_path))
+    monkeypatch.setenv("MTRANSFER_CACHE_GB", given)
+    ended = command(capsys, *words.split())
+    assert ended.code in (1, 2)
+    assert f"MTRANSFER_CACHE_GB={given}: not a size" in ended.out + ended.err
+    assert "Traceback" not in ended.err
+    assert contents(tmp_path) == {}
+
+
+def test_bad_inputs_are_tried_on_every_command() -> None:
+    tried = {words.split()[0] for words in (*BAD, *BAD_ELSEWHERE, *BAD_USAGE) if words}
+    names = {one.name for one in app.registered_commands} | {group.name for group in app.registered_groups}
+    assert names <= tried
+    assert len(BAD) + len(BAD_ELSEWHERE) + len(BAD_USAGE) >= 60
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
@@ -214,19 +358,6 @@ def test_a_read_only_folder_is_refused_at_once(place, inputs, tmp_path, capsys) 
     assert ended.code == 2
     assert "read-only" in ended.message or "cannot be written" in ended.message
     assert contents(locked) == {}
-
-
-def test_unknown_options_and_missing_arguments_are_usage_errors(tmp_path, capsys) -> None:
-    for words in (
-        ["edit", "--wobble"],
-        ["edit"],
-        ["wobble"],
-        ["edit", KITE],
-        ["edit", KITE, "--rotate", "east", "-o", tmp_path],
-    ):
-        ended = command(capsys, *words)
-        assert ended.code == 2
-        assert "Traceback" not in ended.err
 
 
 def test_the_same_command_gives_the_same_bytes(inputs, tmp_path, capsys) -> None:

@@ -10,6 +10,7 @@ from command_line import command, contents
 from pictures import SIDE_PX, disc, save_clip
 
 from mtransfer.fieldio import load_field
+from mtransfer.models import resolve_flow_model
 
 STEP_PX, FRAMES = 3, 5
 
@@ -24,7 +25,7 @@ def fields(clip, tmp_path, capsys) -> dict[str, Path]:
     """The same flow in every format."""
     paths = {suffix: tmp_path / f"moved{suffix}" for suffix in (".npz", ".npy", ".flo", ".png")}
     for path in paths.values():
-        ended = command(capsys, "flow", clip, "--pair", "0:2", "-o", path)
+        ended = command(capsys, "flow", clip, "--pair", "0:2", "-o", path, "--flow-model", "dis")
         assert (ended.code, ended.err) == (0, "")
     assert contents(tmp_path).keys() == {path.name for path in paths.values()}
     return paths
@@ -70,6 +71,17 @@ def test_the_whole_clip_is_read_unless_said_and_the_pair_is_told(clip, tmp_path,
     there, here = (field.flow[0, 0, 80, 75], back.flow[0, 0, 80, 85])
     assert there > 2 * STEP_PX
     assert here < -2 * STEP_PX
+
+
+def test_the_flow_net_is_raft_unless_said(clip, tmp_path, capsys) -> None:
+    inside = disc().numpy() > 0
+    for name, options in {"auto": [], "embedded": ["--flow-model", "embedded"], "dis": ["--flow-model", "dis"]}.items():
+        command(capsys, "flow", clip, "--pair", "0:3", "-o", tmp_path / f"{name}.npy", "--device", "cpu", *options)
+        assert abs(np.median(np.load(tmp_path / f"{name}.npy")[0, 0][inside]) - 3 * STEP_PX) < 2
+    raft, dis = (np.load(tmp_path / f"{name}.npy") for name in ("auto", "dis"))
+    assert not np.array_equal(raft, dis)
+    if resolve_flow_model("auto") == "embedded":
+        assert np.array_equal(raft, np.load(tmp_path / "embedded.npy"))
 
 
 def test_a_file_that_is_there_stays_unless_overwritten(clip, tmp_path, capsys) -> None:

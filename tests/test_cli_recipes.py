@@ -51,7 +51,9 @@ def test_a_copy_runs_with_what_was_changed(tmp_path, capsys) -> None:
     photo, clip = save_picture(tmp_path / "photo.png", disc_photo()), save_clip(tmp_path / "clip.mp4")
     mine = tmp_path / "mine.toml"
     command(capsys, "recipes", "copy", "draft", mine)
-    mine.write_text(mine.read_text().replace("[sampler]", "strength = 0.5\n[sampler]"))
+    mine.write_text(
+        mine.read_text().replace("[sampler]", 'strength = 0.5\npair = "0:3"\nflow_model = "dis"\n[sampler]')
+    )
     words = ["run", mine, "--photo", photo, "--clip", clip, "-o", tmp_path / "out", "--quiet"]
     assert command(capsys, *words).code == 0
     values = read_stored(str(tmp_path / "out" / "edited.png")).values

@@ -101,3 +101,18 @@ def test_an_interrupt_that_is_swallowed_comes_again(monkeypatch, capsys) -> None
     assert ended.value.code == 130
     assert capsys.readouterr().err == "error: interrupted; nothing was written\n"
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("a\nb", r"a\nb"), ("\x1b[2J", r"\x1b[2J"), ("\udcff", r"\udcff"), ("é 漢", "é 漢")]
+)
+def test_what_cannot_be_printed_is_escaped(name, shown, capsys) -> None:
+    """A file's name may hold line breaks and a terminal's commands."""
+
+    def job() -> None:
+        raise InputError(f"{name}.png: broken")
+
+    with pytest.raises(SystemExit):
+        console.run(job)
+    console.warn(f"{name}.png: odd")
+    assert capsys.readouterr().err == f"error: {shown}.png: broken\nwarning: {shown}.png: odd\n"

@@ -178,3 +178,23 @@ def test_the_centroid_of_a_soft_mask_is_weighed() -> None:
     grid = pixel_grid(mask[None])
     centre = (grid * mask).sum(dim=(2, 3)) / mask.sum()
     torch.testing.assert_close(field.flow[0, :, 18, 20], (grid[0, :, 18, 20] - centre[0]), atol=1e-4, rtol=0)
+
+
+def test_a_flow_file_is_carried_on_where_it_is_not_trusted(tmp_path) -> None:
+    flow, confidence = affine_flow(SIZE, CENTRE_XY, rotate_deg=20).flow, torch.ones(1, 1, *SIZE)
+    torn = flow.clone()
+    torn[..., 15:19, 20:28], confidence[..., 15:19, 20:28] = 0, 0
+    mask = subject().mask[None]
+    save_field(FlowField(torn * mask, confidence), tmp_path / "torn.npz")
+    recipe = EditRecipe.build({"photo": "photo.png", "flow": tmp_path / "torn.npz", "subject": "mask.png"}, [])
+    found_subject, field = edit_field(recipe, photo(), subject())
+    assert torch.equal(found_subject.mask, subject().mask)
+    torch.testing.assert_close(field.flow, flow * mask, atol=0.1, rtol=0)
+
+
+def test_of_a_flow_file_what_moves_is_the_subject(tmp_path) -> None:
+    flow = translate_flow(SIZE, 3, 2).flow * subject().mask
+    save_field(FlowField.from_flow(flow), tmp_path / "flow.npz")
+    recipe = EditRecipe.build({"photo": "photo.png", "flow": tmp_path / "flow.npz"}, [])
+    everything = subject_from_mask(photo().image, torch.ones(1, *SIZE))
+    assert torch.equal(edit_field(recipe, photo(), everything)[0].mask, subject().mask)

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mtransfer.fill import fill_smooth
+from mtransfer.field import affine_flow
+from mtransfer.fill import fill_motion, fill_smooth
 from mtransfer.warp import pixel_grid
 
 SIZE = (48, 64)
@@ -81,3 +82,28 @@ def test_images_of_a_batch_are_filled_apart() -> None:
     together = fill_smooth(values, weight)
     for i in range(2):
         torch.testing.assert_close(together[i : i + 1], fill_smooth(values[i : i + 1], weight[i : i + 1]))
+
+
+def known_part(size: tuple[int, int]) -> torch.Tensor:
+    weight = torch.zeros(1, 1, *size)
+    weight[..., 10:40, 12:50] = 1
+    return weight
+
+
+@given(st.floats(-20, 20), st.floats(0.8, 1.25), st.floats(-8, 8))
+def test_an_affine_motion_goes_on_where_nothing_is_known(rotate_deg, scale, dx) -> None:
+    size, weight = (64, 80), known_part((64, 80))
+    flow = affine_flow(size, (40, 32), rotate_deg=rotate_deg, scale=scale, translate_px=(dx, 1.0)).flow
+    found = fill_motion(flow * weight, weight)
+    reach = flow.norm(dim=1).max()
+    assert (found - flow).norm(dim=1).max() < 0.06 * reach + 0.05
+    torch.testing.assert_close(found * weight, flow * weight)
+
+
+def test_what_is_known_at_one_point_is_known_of_all() -> None:
+    weight = torch.zeros(1, 1, 20, 30)
+    weight[..., 4, 7] = 1
+    flow = torch.tensor([3.0, -2.0]).view(1, 2, 1, 1) * weight
+    torch.testing.assert_close(
+        fill_motion(flow, weight), torch.tensor([3.0, -2.0]).view(1, 2, 1, 1).expand(1, 2, 20, 30)
+    )

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mtransfer.errors import InputError
-from mtransfer.field import FlowField, affine_flow, resize, translate_flow
+from mtransfer.field import FlowField, affine_flow, compose, resize, translate_flow
 from mtransfer.retarget import (
     Fit,
     camera_flow,
@@ -14,6 +14,7 @@ from mtransfer.retarget import (
     moving_subject,
     retarget,
     subject_motion_px,
+    without_camera,
 )
 from mtransfer.subject import Subject, subject_from_mask
 from mtransfer.warp import pixel_grid
@@ -177,6 +178,18 @@ def test_subject_and_camera_are_told_apart(camera, own) -> None:
         rtol=0.05,
         atol=0,
     )
+
+
+@pytest.mark.parametrize("camera", CAMERAS, ids=str)
+@pytest.mark.parametrize("own", OWNS, ids=str)
+def test_without_the_camera_only_the_subjects_own_motion_is_left(camera, own) -> None:
+    """The subject moves in the world, then the camera films it: C(T(p))."""
+    filmed, moved = affine_flow(CLIP, (64, 48), **camera), affine_flow(CLIP, CLIP_CENTRE, **own)
+    found = without_camera(compose(moved, filmed).flow, filmed.flow)
+    # Near the border the world has moved out of the picture.
+    gap = (found - moved.flow).abs()[..., 24:-24, 24:-24]
+    assert gap.max() < 2e-2
+    assert without_camera(filmed.flow, filmed.flow).abs().max() < 1e-3
 
 
 def test_motion_that_is_half_confident_counts_a_quarter() -> None:

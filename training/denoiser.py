@@ -159,7 +159,7 @@ def loss_of_batch(unet: UNet2DModel, scheduler: DDIMScheduler, batch: tuple[Tens
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=7000)
+    parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=4e-4)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

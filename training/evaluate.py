@@ -1,27 +1,32 @@
-"""Held-out figures of the embedded models: flow against DIS, Farneback and no motion, fill against smooth and Telea."""
+"""Held-out figures of the embedded models: flow against DIS, Farneback and no motion; fills of vacated regions."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from PIL import Image
+from skimage import data
 from torch import Tensor
 
-from mtransfer.draft import Draft
+from mtransfer.draft import Draft, make_draft
+from mtransfer.fill import fill_smooth
 from mtransfer.flow import DisFlow
 from mtransfer.guidance import FlowModel
-from mtransfer.models import load_flow_model, load_pipeline
+from mtransfer.models import load_pipeline
+from mtransfer.output import save_png
+from mtransfer.preview import sheet
 from mtransfer.raft import MAX_LEVELS, FlowNet, build_raft
-from mtransfer.recipe import load_preset
 from mtransfer.settings import SamplerSettings
+from mtransfer.texture import seam_jump, sharpness
 from training.compose import Motion, Scene, compose, jitter
 from training.flow_net import WEIGHTS
 from training.images import load_bank
 from training.trainer import ROOT
 
 UPDATES = 12
+SMALLEST_HOLE_PX, SHEET_ROWS = 200, 8
 
 
 class Farneback:
@@ -74,60 +79,132 @@ def _tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)[None]
 
 
+def estimators(weights: Path) -> dict[str, FlowModel]:
+    """Every flow estimator to compare, by name."""
+    return {
+        "embedded RAFT": FlowNet(build_raft("embedded", weights), UPDATES, MAX_LEVELS),
+        "DIS": DisFlow(),
+        "Farneback": Farneback(),
+        "no motion": Still(),
+    }
+
+
 def evaluate_flow(weights: Path, size: int, count: int) -> dict[str, tuple[float, float]]:
     """End-point errors of each estimator on the same composites."""
     held_out = scenes(count, size)
-    models: dict[str, Callable[[], FlowModel]] = {
-        "embedded RAFT": lambda: FlowNet(build_raft("raft_small", weights), UPDATES, MAX_LEVELS),
-        "DIS": DisFlow,
-        "Farneback": Farneback,
-        "no motion": Still,
-    }
-    return {name: end_point_error(make(), held_out) for name, make in models.items()}
+    return {name: end_point_error(model, held_out) for name, model in estimators(weights).items()}
 
 
-def evaluate_fill(count: int, size: int) -> dict[str, float]:
-    """PSNR in decibels, over the vacated pixels of all scenes, of each way to fill what a moved cut-out leaves."""
+def stereo_pairs(packages: Path) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Left and right uint8[H,W,3] and the true disparity float32[H,W] in pixels, NaN where unknown.
+
+    Real pictures, used for no training and no choice: scikit-image's motorcycle (Scharstein et al., GCPR 2014), and
+    aloe of opencv-doc (Hirschmueller and Scharstein, CVPR 2007).
+    """
+    left, right, disparity = data.stereo_motorcycle()
+    pairs = {"motorcycle": (left, right, np.where(np.isfinite(disparity), disparity, np.nan))}
+    folder = packages / "root/usr/share/doc/opencv-doc/examples/data"
+    left, right, truth = (np.asarray(Image.open(folder / name)) for name in ("aloeL.jpg", "aloeR.jpg", "aloeGT.png"))
+    pairs["aloe"] = (left, right, np.where(truth > 0, truth, np.nan).astype(np.float32))
+    return pairs
+
+
+def evaluate_stereo(weights: Path, packages: Path, width: int) -> dict[str, dict[str, float]]:
+    """Mean end-point error in pixels of each estimator on real stereo pairs, `width` pixels wide."""
+    found: dict[str, dict[str, float]] = {}
+    for pair, (left, right, disparity) in stereo_pairs(packages).items():
+        size = (width, round(width * left.shape[0] / left.shape[1]))
+        first, second = (
+            _tensor(cv2.resize(x, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255) for x in (left, right)
+        )
+        small = cv2.resize(disparity, size, interpolation=cv2.INTER_NEAREST) * width / left.shape[1]
+        truth = torch.from_numpy(np.stack([-small, 0 * small])).float()[None]
+        for name, model in estimators(weights).items():
+            model.encode(first)
+            with torch.no_grad():
+                error = (model.flow(second) - truth).norm(dim=1)
+            found.setdefault(name, {})[pair] = float(error.nanmean())
+    return found
+
+
+FILLS = ("smooth", "Telea", "pieces (draft)", "embedded model (fast)")
+
+
+def evaluate_fill(count: int, size: int, sheet_to: Path) -> dict[str, dict[str, float]]:
+    """PSNR, gradient energy and boundary step relative to the truth's, of each way to fill what a cut-out leaves.
+
+    Medians over held-out scenes; the truth is the background behind the cut-out. Also a sheet of pictures.
+    """
     rng = np.random.default_rng(54321)
     bank = load_bank(ROOT / "images" / "heldout")
     pipe = load_pipeline("embedded", torch.device("cpu"), torch.float32)
-    guide = load_flow_model("embedded", 5, 2, torch.device("cpu"))
-    settings = SamplerSettings.model_validate({**load_preset("fast"), "weight": 0.0})
-    errors: dict[str, list[Tensor]] = {"smooth fill": [], "Telea": [], "embedded denoiser": []}
-    for _ in range(count):
+    settings = SamplerSettings.from_preset("fast", weight=0.0)
+    figures: dict[str, list[tuple[float, float, float]]] = {name: [] for name in FILLS}
+    panels: list[tuple[str, Tensor]] = []
+    while len(figures[FILLS[0]]) < count:
         scene = compose(rng, bank, size, 1, Motion(camera_still=1.0, turn_deg=0, zoom=0, bend=0))
-        source, before, after = (_tensor(a) for a in (scene.source[..., None], scene.before, scene.after))
-        flow = _tensor(scene.flow) * (source > 0)
-        if not bool(flow.any()):
+        photo, truth, mask = (_tensor(a) for a in (scene.before, scene.after, scene.source[..., None]))
+        flow = _tensor(scene.flow) * (mask > 0)
+        draft = make_draft(photo, flow, mask)
+        hole = (draft.vacated > 0.5).float()
+        if float(hole.sum()) < SMALLEST_HOLE_PX:
             continue
-        made = pipe(before, flow, guide, settings, source, generator=torch.Generator().manual_seed(0), output_type="pt")
-        hole = (made.draft.vacated > 0.5).expand_as(after)
-        ways = {"smooth fill": made.draft.image, "Telea": _telea(before, made.draft), "embedded denoiser": made.images}
-        for name, picture in ways.items():
-            errors[name].append((picture.clamp(0, 1) - after)[hole].square())
-    return {name: float(-10 * torch.log10(torch.cat(parts).mean())) for name, parts in errors.items()}
+        made = pipe(photo, flow, Unused(), settings, mask, generator=torch.Generator().manual_seed(0), output_type="pt")
+        pictures = dict(zip(FILLS, (*_rough(photo, draft), draft.image, made.images), strict=True))
+        for name, picture in pictures.items():
+            figures[name].append(_against(picture.clamp(0, 1), truth, hole))
+        if len(panels) < SHEET_ROWS * (2 + len(FILLS)):
+            panels += [(name, x[0]) for name, x in {"photo": photo, "truth": truth, **pictures}.items()]
+    save_png(sheet(panels, columns=2 + len(FILLS)), sheet_to)
+    names = ("PSNR dB", "gradient energy", "boundary step")
+    return {way: dict(zip(names, np.median(rows, axis=0).tolist(), strict=True)) for way, rows in figures.items()}
 
 
-def _telea(photo: Tensor, draft: Draft) -> Tensor:
-    """OpenCV's inpainting of the subject's old place, the subject put back where it moved to."""
+class Unused:
+    """A flow model for runs without guidance."""
+
+    def encode(self, source: Tensor) -> None:
+        pass
+
+    def flow(self, image: Tensor) -> Tensor:
+        raise AssertionError("guidance is off")
+
+
+def _against(picture: Tensor, truth: Tensor, hole: Tensor) -> tuple[float, float, float]:
+    inside = (hole > 0).expand_as(truth)
+    psnr_db = float(-10 * torch.log10((picture - truth)[inside].square().mean().clamp_min(1e-6)))
+    return psnr_db, sharpness(picture, hole, truth), seam_jump(picture, hole, truth)
+
+
+def _rough(photo: Tensor, draft: Draft) -> tuple[Tensor, Tensor]:
+    """The draft with its vacated region filled smoothly, and with OpenCV's inpainting (Telea)."""
+    hole = ((draft.vacated + draft.target) > 0.05).float()
     pixels = (255 * photo[0].permute(1, 2, 0).numpy()).round().astype(np.uint8)
-    hole = ((draft.vacated + draft.target)[0, 0] > 0.05).byte().numpy()
-    filled = _tensor(cv2.inpaint(pixels, hole, 5, cv2.INPAINT_TELEA).astype(np.float32) / 255)
-    return draft.target * draft.image + (1 - draft.target) * filled
+    telea = cv2.inpaint(pixels, hole[0, 0].byte().numpy(), 5, cv2.INPAINT_TELEA).astype(np.float32) / 255
+    behind = fill_smooth(photo, 1 - hole), _tensor(telea)
+    first, second = (torch.where(draft.vacated > 0, fill, draft.image) for fill in behind)
+    return first, second
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", type=Path, default=WEIGHTS / "raft_small.safetensors")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS / "embedded.safetensors")
     parser.add_argument("--count", type=int, default=60)
+    parser.add_argument("--parts", default="composites,stereo,fill")
     options = parser.parse_args()
-    for size in (128, 256):
+    parts = options.parts.split(",")
+    for size in (128, 256) if "composites" in parts else ():
         print(f"held-out composites, {size} px: mean end-point error in px (all, inside cut-outs)")
         for name, (everywhere, inside) in evaluate_flow(options.weights, size, options.count).items():
             print(f"  {name:14} {everywhere:6.2f} {inside:6.2f}")
-    print("held-out composites, 128 px: PSNR in dB in the vacated region")
-    for name, psnr_db in evaluate_fill(options.count, 128).items():
-        print(f"  {name:18} {psnr_db:6.2f}")
+    for width in (256, 512) if "stereo" in parts else ():
+        print(f"real stereo pairs, {width} px wide: mean end-point error in px")
+        for name, errors in evaluate_stereo(options.weights, ROOT / "packages", width).items():
+            print(f"  {name:14} " + "  ".join(f"{pair} {error:6.2f}" for pair, error in errors.items()))
+    if "fill" in parts:
+        print("held-out composites, 256 px, the vacated region: medians; energy and step relative to the truth's")
+        for name, figures in evaluate_fill(options.count, 256, ROOT / "fill.png").items():
+            print(f"  {name:24} " + "  ".join(f"{key} {value:6.2f}" for key, value in figures.items()))
 
 
 if __name__ == "__main__":

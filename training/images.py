@@ -23,6 +23,10 @@ SAMPLE_STEMS = (
     *("calla", "firstgeneration", "the-mouse", "LadyBird", "Aqua", "TwoWings", "YellowFlower", "FlyingKonqui"),
     *("OneStandsOut", "Kite", "Autumn", "IceCold", "SafeLanding"),
 )
+# For evaluation alone: a real stereo pair with its true disparity.
+EVALUATION_PACKAGES = ("opencv-doc",)
+# Mirror images and near look-alikes of other cut-outs would be on both sides of the split.
+LOOK_ALIKES = ("_mirror", "dreydl", "grave-j", "kiwi")
 DUPLICATE_STEMS = ("Elephants_", "screenshot", "vnc-", "licorice", "Stripes")
 FLAT_FOLDERS = ("symbols", "roadsigns", "shapes", "body_parts")
 PHOTO_LONG_SIDE_PX, CUTOUT_LONG_SIDE_PX = 1400, 300
@@ -41,7 +45,7 @@ def unpack_packages(folder: Path) -> Path:
     root = folder / "root"
     if not root.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["apt-get", "download", "-q", *PACKAGES], cwd=folder, check=True)
+        subprocess.run(["apt-get", "download", "-q", *PACKAGES, *EVALUATION_PACKAGES], cwd=folder, check=True)
         for package in sorted(folder.glob("*.deb")):
             subprocess.run(["dpkg", "-x", str(package), str(root)], check=True)
     return root
@@ -86,7 +90,7 @@ def _largest(folder: Path) -> Path | None:
 def _cutouts(root: Path) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
     stamps = root / "usr/share/tuxpaint/stamps"
     for path in sorted(stamps.rglob("*.png")):
-        if any(folder in path.parts for folder in FLAT_FOLDERS):
+        if any(folder in path.parts for folder in FLAT_FOLDERS) or any(stem in path.stem for stem in LOOK_ALIKES):
             continue
         picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if picture is None or picture.ndim != 3 or picture.shape[2] != 4 or picture.dtype != np.uint8:

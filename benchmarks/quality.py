@@ -1,0 +1,101 @@
+"""How good the edits are: methods by metrics and region, on MotionBench or on folders of cases.
+
+python -m benchmarks.quality [CASES...] -o OUT [--quick] [--methods fast,warp] [--split reported|tuning]
+writes OUT/quality.md, quality.json, quality.png (flow error against fidelity) and sheet.png.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.cases import Problem, benchmark_problems, read_problems
+from benchmarks.figures import figures_of
+from benchmarks.report import markdown, plot, save_sheet
+from benchmarks.statistics import Rows, differences, interval
+from mtransfer import baselines
+from mtransfer.console import strict_json
+from mtransfer.errors import MTransferError
+from mtransfer.models import load_flow_model, load_pipeline
+from mtransfer.raft import MAX_LEVELS
+from mtransfer.settings import SamplerSettings
+
+USUAL = "warp,warp_telea,sdedit_photo,sdedit_warp,repaint,draft,fast_unguided,fast"
+QUICK = "warp,warp_telea,sdedit_warp,draft,fast_unguided,fast"
+CPU = torch.device("cpu")
+COMPARED = ("flow_dis_px", "flow_raft_px", "subject_ssim", "vacated_ssim", "seam_ssim", "subject_psnr_db")
+
+
+def run(problems: list[Problem], methods: list[str], model: str) -> tuple[Rows, dict[str, dict[str, Tensor]]]:
+    """Figures and pictures by case and method."""
+    pipe = load_pipeline(model, CPU, torch.float32)
+    chosen = SamplerSettings.from_preset("fast")
+    guide = load_flow_model("auto", chosen.flow_updates, chosen.flow_levels, CPU)
+    rows: Rows = {}
+    results: dict[str, dict[str, Tensor]] = {}
+    for problem in problems:
+        asked = baselines.Problem(problem.photo, problem.flow, problem.mask)
+        results[problem.name], rows[problem.name] = dict(problem.others), {}
+        for name in methods:
+            started = time.monotonic()
+            results[problem.name][name], evaluations = baselines.run_method(name, asked, pipe, guide)
+            rows[problem.name][name] = {"seconds": time.monotonic() - started, "evaluations": float(evaluations)}
+        for name, result in results[problem.name].items():
+            raft = load_flow_model("auto", 12, MAX_LEVELS, CPU)
+            rows[problem.name].setdefault(name, {}).update(figures_of(problem, result, raft))
+        print(f"{problem.name}: done", file=sys.stderr, flush=True)
+    return rows, results
+
+
+def guidance_gain(rows: Rows) -> str:
+    """What guidance adds to the same run without it: mean difference with its interval."""
+    lines = ["**`fast` minus the same run with guidance weight 0**", "", "| figure | difference |", "| --- | --- |"]
+    for figure in COMPARED:
+        mean, low, high = interval(differences(rows, "fast", "fast_unguided", figure))
+        lines.append(f"| {figure} | {mean:+.4f} ({low:+.4f} to {high:+.4f}) |")
+    return "\n".join([*lines, ""])
+
+
+def text_of(problems: list[Problem], rows: Rows, methods: list[str]) -> str:
+    """The whole report in Markdown: all cases, and those with imperfect guidance apart."""
+    parts = [f"## All {len(problems)} cases", "", markdown(rows, methods)]
+    imperfect = {problem.name: rows[problem.name] for problem in problems if problem.imperfect}
+    if imperfect:
+        parts += [f"## The {len(imperfect)} cases with imperfect guidance", "", markdown(imperfect, methods)]
+        if {"fast", "fast_unguided"} <= set(methods):
+            parts.append(guidance_gain(imperfect))
+    return "\n".join(parts)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", type=Path, help="folders of cases [default: MotionBench]")
+    parser.add_argument("-o", "--output", type=Path, default=Path("out/quality"))
+    parser.add_argument("--split", choices=("reported", "tuning"), default="reported")
+    parser.add_argument("--methods", default="", help=f"of {', '.join(baselines.METHODS)} [default: {USUAL}]")
+    parser.add_argument("--model", default="embedded")
+    parser.add_argument("--quick", action="store_true", help="a case of each kind, without the slow methods")
+    options = parser.parse_args(arguments)
+    methods = (options.methods or (QUICK if options.quick else USUAL)).split(",")
+    try:
+        problems = read_problems(options.cases) if options.cases else benchmark_problems(options.split, options.quick)
+        rows, results = run(problems, methods, options.model)
+    except MTransferError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    names = [*dict.fromkeys([*methods, *(name for row in rows.values() for name in row)])]
+    options.output.mkdir(parents=True, exist_ok=True)
+    text = text_of(problems, rows, names)
+    (options.output / "quality.md").write_text(text, encoding="utf-8")
+    (options.output / "quality.json").write_text(strict_json(rows, indent=1) + "\n", encoding="utf-8")
+    plot(rows, names, options.output / "quality.png")
+    save_sheet(problems, results, names, options.output / "sheet.png")
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
