@@ -37,7 +37,7 @@ def carried(case: ClipCase, field: FlowField, *, clip_mask_known: bool) -> Tenso
 
 
 def errors(case: ClipCase, flow: Tensor) -> dict[str, float]:
-    """Inside the photo's subject: the end-point error as a share of the mean motion, and the mean angle between them."""
+    """Inside the subject: the end-point error as a share of the mean motion, and the mean angle between them."""
     inside = case.photo_mask[0, 0] > 0.5
     found, truth = (each[0][:, inside] for each in (flow, case.true_flow))
     motion = truth.norm(dim=0)
@@ -50,7 +50,7 @@ def errors(case: ClipCase, flow: Tensor) -> dict[str, float]:
 
 
 def measure(case: ClipCase, model: FlowModel) -> dict[str, dict[str, float] | None]:
-    """Errors by what was known: nothing, the clip's subject, or that and the clip's flow. None where nothing was found."""
+    """Errors by what was known: nothing, the clip's subject, or its flow as well. None where nothing was found."""
     read = estimate_field(model, case.frames[:1], case.frames[-1:])
     exact = FlowField.from_flow(case.clip_flow)
     found: dict[str, dict[str, float] | None] = {}

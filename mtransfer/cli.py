@@ -1,17 +1,18 @@
 """The command line: arguments become a Recipe, the Recipe a job, its output files and a few lines."""
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from mtransfer import cli_flow, cli_models, cli_recipes, console
-from mtransfer.recipe import COMMANDS, Recipe
+from mtransfer.recipe import COMMANDS, EditRecipe, Recipe
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-INPUTS = ("photo", "clip", "flow", "noise", "subject", "clip_subject")
+INPUTS = ("photo", "clip", "flow", "noise", "subject", "clip_subject", "model", "device")  # of another machine
 OWN_OPTIONS: dict[str, tuple[Any, Any]] = {
     "output": (Annotated[Path, typer.Option("-o", "--output", help="folder for the results")], inspect.Parameter.empty),
     "set_": (Annotated[list[str] | None, typer.Option("--set", help="any setting, a.b=c")], None),
@@ -37,15 +38,15 @@ def _main(
     """Move the subject of a photo the way the subject of a clip moves."""
 
 
-def _command(recipe_class: type[Recipe], name: str) -> None:
+def _command(recipe_class: type[Recipe], name: str, run: Callable[[Any, dict[str, Any]], None]) -> None:
     """Register a command whose options are the recipe's fields."""
 
     def command(**values: Any) -> None:
         own = {key: values.pop(key) for key in OWN_OPTIONS}
         given = {key: value for key, value in values.items() if value is not None}
-        console.run(lambda: do(recipe_class.build(given, own["set_"] or []), own))
+        console.run(lambda: run(recipe_class.build(given, own["set_"] or []), own))
 
-    command.__doc__ = recipe_class.__doc__
+    command.__doc__ = run.__doc__ if run is not do else recipe_class.__doc__
     command.__signature__ = inspect.Signature(_parameters(recipe_class))  # type: ignore[attr-defined]
     app.command(name)(command)
 
@@ -97,6 +98,15 @@ def do(recipe: Recipe, own: dict[str, Any]) -> None:
     console.show(lines, as_json=own["json_"])
 
 
+def _ablate(recipe: EditRecipe, own: dict[str, Any]) -> None:
+    """Make the same edit with each part of the method left out in turn: one labelled sheet and a table."""
+    from mtransfer.ablate import ablate_to_folder
+
+    with console.progress(quiet=own["quiet"] or own["json_"]) as report:
+        lines = ablate_to_folder(recipe, own["output"], overwrite=own["overwrite"], report=report)
+    console.show(lines, as_json=own["json_"])
+
+
 def _run_stored(**values: Any) -> None:
     """Do again what a recipe, or a result that carries one, says."""
     own = {key: values.pop(key) for key in OWN_OPTIONS}
@@ -117,9 +127,13 @@ def _stored(target: str, given: dict[str, Any], own: dict[str, Any]) -> Recipe:
 
 def _register() -> None:
     for name, recipe_class in COMMANDS.items():
-        _command(recipe_class, name)
+        _command(recipe_class, name, do)
+    _command(EditRecipe, "ablate", _ablate)
     argument = typer.Argument(help="recipe.toml, a folder that holds one, a PNG or MP4 made by mtransfer, or a name")
-    inputs = {key: Annotated[str | None, typer.Option(help=f"the recipe's {key}, where it is now")] for key in INPUTS}
+    inputs = {
+        key: Annotated[str | None, typer.Option(help=f"the recipe's {key.replace('_', ' ')}, as it is here")]
+        for key in INPUTS
+    }
     parameters = [_parameter("recipe", Annotated[str, argument], inspect.Parameter.empty)]
     parameters += [_parameter(key, annotation, None) for key, annotation in inputs.items()]
     parameters += [_parameter(key, *declared) for key, declared in OWN_OPTIONS.items()]

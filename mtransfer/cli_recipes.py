@@ -72,7 +72,9 @@ def _copy(name: str, destination: Path, overwrite: bool) -> None:
     if "command" not in tomllib.loads(text):
         text = f'command = "transfer"  # or "edit"\n\n{text}'
     try:
-        destination.write_text(text, encoding="utf-8")
+        part = destination.with_name(f".{destination.name}.part")
+        part.write_text(text, encoding="utf-8")
+        part.replace(destination)
     except OSError as error:
         raise InputError(f"{destination}: cannot be written ({error.strerror}); choose another place") from error
     print(destination)

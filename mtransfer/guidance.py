@@ -62,9 +62,10 @@ class MotionGuidance:
         w_flow: float,
         w_color: float,
         occlusion: bool = True,
+        oracle_flow: bool = False,
         terms: Sequence[EnergyTerm] = (),
     ) -> None:
-        self.terms = terms
+        self.terms, self.oracle_flow = terms, oracle_flow
         self.source, self.target_flow, self.flow_model = source, target_flow, flow_model
         self.w_flow, self.w_color = w_flow, w_color
         self.visible = occlusion_mask(target_flow) if occlusion else torch.ones_like(target_flow[:, :1])
@@ -73,7 +74,8 @@ class MotionGuidance:
     def __call__(self, image: Float[Tensor, "B 3 H W"]) -> Energy:
         flow = self.flow_model.flow(image)
         flow_loss = flow_term(flow, self.target_flow)
-        color_loss = color_term(self.source, image, flow, self.visible)
+        followed = self.target_flow if self.oracle_flow else flow
+        color_loss = color_term(self.source, image, followed, self.visible)
         total = self.w_flow * flow_loss + self.w_color * color_loss
         for term in self.terms:
             total = total + term.weight * term(self.source, image, flow)

@@ -20,7 +20,7 @@ from mtransfer.errors import InputError, MTransferError
 from mtransfer.stored import CHUNK
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-NAMES = ("edited.png", "generated.png", "preview.png", "flow.npz", "noise.safetensors", "run.json")
+NAMES = ("ablation.png", "edited.png", "generated.png", "preview.png", "flow.npz", "noise.safetensors", "run.json")
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from mtransfer.loop import Anchor, Guide, Step, Timesteps, ddim_timesteps, inver
 from mtransfer.settings import SamplerSettings
 
 Callback = Callable[[Any, int, int, dict[str, Any]], dict[str, Any] | None]
-OWN_TOLERANCE = 0.05  # root mean square: half-precision nets and an 8-bit photo differ by less
+OWN_TOLERANCE = 0.02  # root mean square: half-precision nets and an 8-bit photo differ by a tenth of it
 
 
 class Plan:
@@ -80,6 +80,7 @@ class Plan:
             w_flow=chosen.w_flow,
             w_color=chosen.w_color,
             occlusion=chosen.occlusion,
+            oracle_flow=chosen.oracle_flow,
             terms=terms,
         )
 
@@ -123,6 +124,8 @@ class Plan:
         """First latents, and what is held: the photo outside the edit region, and the moved subject for a while."""
         count = len(self.timesteps.t)
         outside = 1 - _to_cells(self._changeable(), self.source)
+        if not self.settings.edit_mask:
+            outside = torch.zeros_like(outside)
         if self.settings.start == "inverted":
             inverted = self._inverted(replace(eps, prompt=_without_guidance(eps.prompt)))
             return inverted[0], [Anchor(outside, count, self.source, trajectory=inverted)]

@@ -40,9 +40,7 @@ def with_flow(image: Float[Tensor, "3 H W"], flow: Float[Tensor, "2 H W"]) -> Fl
     return torch.from_numpy(canvas).permute(2, 0, 1).to(image) / 255
 
 
-def sheet(
-    panels: Sequence[tuple[str, Float[Tensor, "3 H W"]]], columns: int = COLUMNS
-) -> Float[Tensor, "3 h w"]:
+def sheet(panels: Sequence[tuple[str, Float[Tensor, "3 H W"]]], columns: int = COLUMNS) -> Float[Tensor, "3 h w"]:
     """Labelled panels in rows of `columns`, scaled to the same long side, the rows as high as the highest panel."""
     pictures = [_panel(image) for _, image in panels]
     height = max(picture.shape[0] for picture in pictures)

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -24,6 +25,8 @@ from mtransfer.sampler import SIDE_MULTIPLE
 from mtransfer.subject import Subject
 
 SHORTEST_SIDE_PX = 128
+SURROUNDINGS_SHARE = 0.35  # of what may change, on every side, for the model to go by
+WHOLE = slice(None), slice(None)
 Panels = list[tuple[str, Tensor]]
 
 
@@ -54,10 +57,12 @@ def finish(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: Pa
     with run.stage("warp"):
         background = take_out(own, mask)
         draft = make_draft(own, flow.flow.to(run.device), mask, background)
-    if recipe.sampler.steps == 0:
-        edited, evaluations = blend(own, draft.image, draft.edit), 0
-    else:
-        edited, evaluations = _sample(run, own, flow, mask, background, draft)
+    edited, evaluations = blend(own, draft.image, draft.edit), 0
+    if recipe.sampler.steps:
+        rows, columns = window(draft.edit, model_side_px(recipe.model)) if recipe.sampler.crop else WHOLE
+        cut = [each[..., rows, columns] for each in (own, mask, background, draft.image, draft.edit)]
+        part = FlowField(flow.flow[..., rows, columns], flow.confidence[..., rows, columns])
+        edited[..., rows, columns], evaluations = _sample(run, part, *cut)
     with run.stage("measure"):
         metrics = _measure(run, own, edited, flow, mask, draft) | {"guided_evaluations": evaluations}
     panels = [
@@ -72,8 +77,24 @@ def finish(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: Pa
     )
 
 
+def window(edit: Float[Tensor, "1 1 H W"], side: int) -> tuple[slice, slice]:
+    """Rows and columns that hold all that may change and some surroundings, at least `side` pixels long."""
+    height, width = edit.shape[-2:]
+    found = edit[0, 0].nonzero()
+    (top, left), (bottom, right) = found.min(dim=0).values.tolist(), (found.max(dim=0).values + 1).tolist()
+    margin = round(SURROUNDINGS_SHARE * max(bottom - top, right - left))
+    return _reach(top, bottom, margin, height, side), _reach(left, right, margin, width, side)
+
+
+def _reach(low: int, high: int, margin: int, length: int, side: int) -> slice:
+    """From low to high with a margin, at least `side` long, moved into [0, length) and no longer than that."""
+    wanted = min(length, max(high - low + 2 * margin, side))
+    begin = min(max(0, (low + high - wanted) // 2), length - wanted)
+    return slice(begin, begin + wanted)
+
+
 def _sample(
-    run: Run, own: Tensor, flow: FlowField, mask: Tensor, background: Tensor, draft: Draft
+    run: Run, flow: FlowField, own: Tensor, mask: Tensor, background: Tensor, start: Tensor, edit: Tensor
 ) -> tuple[Tensor, int]:
     """The edited photo at its own size, and the number of guided evaluations.
 
@@ -82,9 +103,10 @@ def _sample(
     """
     settings = run.recipe.sampler
     with run.stage("model"):
-        pipe = run.pipeline()
-        guide, noise = run.guide(), _noise(run.recipe)
-    size = model_size(tuple(own.shape[-2:]), model_side_px(run.recipe.model))  # type: ignore[arg-type]
+        pipe, guide, noise = run.pipeline(), run.guide(), _noise(run.recipe)
+    # A generated photo keeps its size, for which alone its noise is right.
+    side = model_side_px(run.recipe.model) if noise is None else max(own.shape[-2:])
+    size = model_size((own.shape[-2], own.shape[-1]), side)
     small = F.interpolate(own, size, mode="area")
     with run.stage("sample"):
         result = pipe(
@@ -102,10 +124,9 @@ def _sample(
             callback_on_step_end=_reporter(run),
             output_type="pt",
         )
-    started_warm = settings.start == "warp"
-    base_small, base = (result.draft.image, draft.image) if started_warm else (small, own)
+    base_small, base = (result.draft.image, start) if settings.start == "warp" else (small, own)
     change = F.interpolate(result.images - base_small, own.shape[-2:], mode="bicubic", align_corners=False)
-    return blend(own, (base + change).clamp(0, 1), draft.edit), result.evaluations
+    return blend(own, (base + change).clamp(0, 1), edit), result.evaluations
 
 
 def _noise(recipe: PhotoRecipe) -> Tensor | None:

@@ -34,6 +34,9 @@ class SamplerSettings(BaseModel):
     through_denoiser: bool = Field(description="gradient through the denoiser (paper) or at the clean estimate (fast)")
     window: tuple[Share, Share] = Field(description="shares of the steps between which guidance acts")
     subject_until: Share = Field(description="share of the steps up to which the moved subject is held to its warp")
+    crop: bool = Field(description="sample a window around what may change, not the whole photo")
+    edit_mask: bool = Field(description="hold all outside the edit region to the photo while sampling [m]")
+    oracle_flow: bool = Field(description="colour term along the target flow instead of the flow that is found")
     flow_updates: int = Field(ge=1, le=32, description="RAFT updates in guidance")
     flow_levels: int = Field(ge=1, le=3, description="RAFT sizes in guidance, coarse to fine")
 

@@ -44,6 +44,8 @@ def write_stored(recipe: Recipe, versions: dict[str, str]) -> str:
     inputs = input_files(values)
     # A file's name need not be text, a recipe must be.
     names = {key: path.name.encode(errors="replace").decode() for key, path in inputs.items()}
+    if Path(recipe.model).is_dir():
+        names["model"] = Path(recipe.model).resolve().name
     table = {"command": command, **values, **names}
     # Tables come last in TOML.
     sampler = table.pop("sampler")

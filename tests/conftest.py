@@ -15,7 +15,6 @@ settings.register_profile("mtransfer", deadline=None, max_examples=30, derandomi
 settings.load_profile("mtransfer")
 
 
-
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """The cache of the tests alone, empty at their start."""

@@ -21,6 +21,7 @@ SYMBOLS = {
     "w_color": "lambda_color",
     "occlusion": "m_occ",
     "clip": "c_g",
+    "edit_mask": "m",
 }
 
 

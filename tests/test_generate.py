@@ -74,8 +74,9 @@ def test_a_seed_decides_every_byte(kind, generated, models, tmp_path, capsys) ->
         assert picture.size == SIZES[kind]
 
 
-def test_run_makes_it_again(kind, generated, tmp_path, capsys) -> None:
-    ended = command(capsys, "run", generated / "generated.png", "-o", tmp_path / "again", "--quiet")
+def test_run_makes_it_again(kind, generated, models, tmp_path, capsys) -> None:
+    model = ["--model", models[kind]]
+    ended = command(capsys, "run", generated / "generated.png", *model, "-o", tmp_path / "again", "--quiet")
     assert (ended.code, ended.err) == (0, "")
     for name in SAME:
         assert (tmp_path / "again" / name).read_bytes() == (generated / name).read_bytes()
@@ -130,10 +131,11 @@ def test_the_command_edits_it_and_run_repeats_that(kind, generated, models, tmp_
     ended = command(capsys, "edit", generated / "generated.png", "--translate", "8,0", *inputs, *own, *FEW, *where)
     assert (ended.code, ended.err) == (0, "")
     result = (tmp_path / "edited" / "edited.png").rename(generated / "edited.png")
-    assert command(capsys, "run", result, "-o", tmp_path / "again", "--quiet").code == 0
+    model = ["--model", models[kind]]
+    assert command(capsys, "run", result, *model, "-o", tmp_path / "again", "--quiet").code == 0
     assert (tmp_path / "again" / "edited.png").read_bytes() == result.read_bytes()
     (generated / "noise.safetensors").unlink()
-    ended = command(capsys, "run", result, "-o", tmp_path / "third", "--quiet")
+    ended = command(capsys, "run", result, *model, "-o", tmp_path / "third", "--quiet")
     assert "noise.safetensors: missing input of " in ended.message
 
 
@@ -191,3 +193,12 @@ def own_edit(capsys: pytest.CaptureFixture[str], generated: Path, noise: Path | 
     inputs = ["--subject", generated / "mask.png", *([] if noise is None else ["--noise", noise])]
     words = ["edit", generated / "generated.png", "--translate", "8,0", *inputs, *own, "--model", "embedded"]
     return command(capsys, *words, "-o", out, "--quiet")
+
+
+def test_a_models_folder_is_stored_by_its_name_alone(models, tmp_path, capsys) -> None:
+    assert generate(capsys, models["tiny"], SIZES["tiny"], tmp_path / "out").err == ""
+    name = Path(models["tiny"]).name
+    assert read_stored(str(tmp_path / "out" / "generated.png")).values["model"] == name
+    ended = command(capsys, "run", tmp_path / "out" / "generated.png", "-o", tmp_path / "again", "--quiet")
+    assert ended.code == 1
+    assert f"--model {name}: no such folder" in ended.message

@@ -11,7 +11,6 @@ from mtransfer.clip import read_frames, write_video
 from mtransfer.flow import DisFlow, estimate
 from mtransfer.photo import read_photo
 from mtransfer.recipe import EditRecipe, TransferRecipe
-from mtransfer.render import model_size
 from mtransfer.run import Run
 from mtransfer.transfer import TransferOutput, edit, transfer
 
@@ -155,17 +154,3 @@ def test_a_pair_is_found_where_none_is_given(clips) -> None:
     output = moved_by(clips[0], "")
     motion = output.flow.flow[0][:, output.subject.mask[0] > 0.5].mean(dim=1)
     assert motion[0] > 20  # the square goes right first
-
-
-@pytest.mark.parametrize(
-    ("size", "long_side", "wanted"),
-    [
-        ((480, 640), 256, (192, 256)),
-        ((480, 640), 512, (384, 512)),
-        ((640, 480), 256, (256, 192)),
-        ((100, 1000), 256, (128, 256)),
-        ((333, 333), 512, (512, 512)),
-    ],
-)
-def test_model_sizes(size, long_side, wanted) -> None:
-    assert model_size(size, long_side) == wanted
