@@ -6,7 +6,7 @@ from typing import Any
 
 import cv2
 import torch
-from diffusers import DDIMScheduler, UNet2DModel
+from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DModel
 
 from mtransfer import catalog
 from mtransfer.cache import file_hash
@@ -40,7 +40,9 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 @lru_cache(maxsize=2)
-def load_pipeline(model: str, device: torch.device, dtype: torch.dtype) -> MotionGuidedPipeline:
+def load_pipeline(
+    model: str, device: torch.device, dtype: torch.dtype, low_memory: bool = False
+) -> MotionGuidedPipeline:
     """The sampler with the weights `model` names. Raises ModelError when they are missing or of another layout."""
     with without_bars():
         pipe = _embedded(dtype) if model == "embedded" else _pretrained(model, dtype)
@@ -48,6 +50,8 @@ def load_pipeline(model: str, device: torch.device, dtype: torch.dtype) -> Motio
     for part in (pipe.vae, pipe.unet, pipe.text_encoder):
         if part is not None:
             part.requires_grad_(False)  # guidance differentiates images, never weights
+    if low_memory:
+        pipe.save_memory()
     return pipe.to(device)
 
 
@@ -106,6 +110,28 @@ def _pretrained(model: str, dtype: torch.dtype) -> MotionGuidedPipeline:
             f"--model {model}: cannot be loaded ({reason[:200]}); check the folder, or download it again"
         ) from error
     return pipe
+
+
+@lru_cache(maxsize=1)
+def load_guidance_decoder(name: str, device: torch.device, dtype: torch.dtype) -> AutoencoderTiny:
+    """A tiny decoder of Stable Diffusion's latents: `taesd`, a folder or a hub id. Raises ModelError."""
+    if (folder := Path(name) if Path(name).is_dir() else catalog.path_on_disk(name)) is None:
+        raise ModelError(f"--guidance-decoder {name}: not on this disk; {catalog.how_to_fetch(name)}, or use vae")
+    try:
+        with without_bars():
+            small = AutoencoderTiny.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
+            )
+    except Exception as error:
+        raise ModelError(f"--guidance-decoder {name}: cannot be loaded ({type(error).__name__}); check it") from error
+    return small.eval().requires_grad_(False).to(device)
+
+
+def resolve_guidance_decoder(name: str, model: str) -> str:
+    """`auto` is TAESD for a model of Stable Diffusion's latents when it is on disk, else the model's own `vae`."""
+    if name != "auto":
+        return name
+    return "taesd" if model != "embedded" and catalog.path_on_disk("taesd") is not None else "vae"
 
 
 def _folder_of(model: str) -> Path:

@@ -14,6 +14,7 @@ from mtransfer.cache import remember
 from mtransfer.denoiser import Denoiser, Prompt
 from mtransfer.draft import Draft
 from mtransfer.errors import InputError, ModelError
+from mtransfer.field import FlowField, resize
 from mtransfer.guidance import EnergyTerm, FlowModel, MotionGuidance
 from mtransfer.loop import Anchor, Guide, Step, Timesteps, ddim_timesteps, invert, sample_steps
 from mtransfer.settings import SamplerSettings
@@ -71,11 +72,11 @@ class Plan:
         return (self.draft.edit > 0).to(self.photo)
 
     def guidance(self, flow_model: FlowModel, terms: Sequence[EnergyTerm]) -> MotionGuidance:
-        """The energy of this job."""
-        chosen = self.settings
+        """The energy of this job, at the size at which guidance looks."""
+        chosen, looked_at = self.settings, resize(FlowField.from_flow(self.flow), self._looked_at())
         return MotionGuidance(
-            self.photo,
-            self.flow,
+            self._seen(self.photo),
+            looked_at.flow,
             flow_model,
             w_flow=chosen.w_flow,
             w_color=chosen.w_color,
@@ -83,6 +84,16 @@ class Plan:
             oracle_flow=chosen.oracle_flow,
             terms=terms,
         )
+
+    def _looked_at(self) -> tuple[int, int]:
+        """(H, W) at which guidance looks: no larger than the sampler's own size."""
+        height, width = self.photo.shape[-2:]
+        scale = min(1.0, (self.settings.guidance_side_px or max(height, width)) / max(height, width))
+        return round(height * scale), round(width * scale)
+
+    def _seen(self, image: Tensor) -> Tensor:
+        size = self._looked_at()
+        return image if tuple(image.shape[-2:]) == size else F.interpolate(image, size, mode="area")
 
     def draw(self) -> Tensor:
         """Fresh noise, drawn where the generator lives so that a seed means the same on every device."""
@@ -109,7 +120,7 @@ class Plan:
         low, high = (round(share * count) for share in chosen.window)
         guide = Guide(
             guidance,
-            self.pipe.decode_latents,
+            lambda z: self._seen(self.pipe.decode_for_guidance(z)),
             [float(low <= index < high and chosen.weight > 0) for index in range(count)],
             chosen.weight,
             chosen.clip,

@@ -26,6 +26,7 @@ class Recipe(BaseModel):
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "auto", description="auto | float32 | float16 | bfloat16"
     )
+    low_memory: bool = Field(False, description="slower, in less memory: activations are computed twice")
     sampler: SamplerSettings = Field(description="filled from the preset; override with --set sampler.steps=20")
 
     @classmethod
@@ -64,6 +65,9 @@ class PhotoRecipe(Recipe):
     flow_model: Literal["auto", "embedded", "raft_large", "raft_small", "dis"] = Field(
         "auto",
         description="reads the clip and guides: auto | embedded | raft_large | raft_small; dis reads only, auto guides",
+    )
+    guidance_decoder: str = Field(
+        "auto", description="decodes what guidance looks at: auto (taesd if on disk) | vae | taesd | a folder"
     )
     noise: Path | None = Field(None, description="start noise of a generated photo, for sampler.start=own")
 

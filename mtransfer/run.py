@@ -12,8 +12,10 @@ from mtransfer.models import (
     choose_device,
     choose_dtype,
     load_flow_model,
+    load_guidance_decoder,
     load_pipeline,
     resolve_flow_model,
+    resolve_guidance_decoder,
     resolve_model,
 )
 from mtransfer.raft import MAX_LEVELS
@@ -37,7 +39,13 @@ class Run:
     ) -> None:
         self.report, self.timings = report, dict[str, float]()
         self.energy_terms, self._guide = energy_terms, guide
-        self.recipe = settled(recipe).model_copy(update={"flow_model": resolve_flow_model(recipe.flow_model)})
+        settled_recipe = settled(recipe)
+        self.recipe = settled_recipe.model_copy(
+            update={
+                "flow_model": resolve_flow_model(recipe.flow_model),
+                "guidance_decoder": resolve_guidance_decoder(recipe.guidance_decoder, settled_recipe.model),
+            }
+        )
         self.device = choose_device(self.recipe.device)
 
     def resolve(self, **values: str) -> None:
@@ -52,8 +60,10 @@ class Run:
         self.timings[name] = round(time.monotonic() - started, 3)
 
     def pipeline(self) -> MotionGuidedPipeline:
-        """The sampler."""
-        return pipeline_of(self.recipe)
+        """The sampler, with the decoder that guidance looks through."""
+        pipe, name = pipeline_of(self.recipe), self.recipe.guidance_decoder
+        pipe.guidance_vae = None if name == "vae" else load_guidance_decoder(name, self.device, pipe.vae.dtype)
+        return pipe
 
     def reader(self) -> FlowModel:
         """The flow estimator that reads clips, coarse to fine."""
@@ -83,7 +93,7 @@ def pipeline_of(recipe: Recipe) -> MotionGuidedPipeline:
     Raises ModelError when its weights are missing.
     """
     device = choose_device(recipe.device)
-    pipe = load_pipeline(recipe.model, device, choose_dtype(recipe.dtype, device))
+    pipe = load_pipeline(recipe.model, device, choose_dtype(recipe.dtype, device), recipe.low_memory)
     if (recipe.prompt or recipe.negative_prompt) and not pipe.takes_prompt:
         warn(f"--prompt: the model {recipe.model} takes no text, so it has no effect")
     return pipe

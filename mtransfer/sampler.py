@@ -40,17 +40,33 @@ class MotionGuidedOutput(BaseOutput):
 class MotionGuidedPipeline(DiffusionPipeline):
     """Motion-guided sampling with any denoiser of Stable Diffusion's layout, or one without text.
 
-    `vae`, `unet` and `scheduler` as in diffusers; without `tokenizer` and `text_encoder` it takes no prompt.
+    `vae`, `unet` and `scheduler` as in diffusers; without `tokenizer` and `text_encoder` it takes no prompt. A
+    `guidance_vae`, such as TAESD (diffusers' AutoencoderTiny), decodes what guidance looks at; the result is the vae's.
     """
 
-    _optional_components = ["tokenizer", "text_encoder"]  # noqa: RUF012 - diffusers reads it off the class
+    _optional_components = ["tokenizer", "text_encoder", "guidance_vae"]  # noqa: RUF012 - diffusers reads it off the class
     model_cpu_offload_seq = "text_encoder->unet->vae"
 
-    def __init__(self, vae: Any, unet: Any, scheduler: Any, tokenizer: Any = None, text_encoder: Any = None) -> None:
+    def __init__(
+        self,
+        vae: Any,
+        unet: Any,
+        scheduler: Any,
+        tokenizer: Any = None,
+        text_encoder: Any = None,
+        guidance_vae: Any = None,
+    ) -> None:
         super().__init__()
         # A DDIM scheduler built from another's config inherits clip_sample=True, which ruins latents.
         scheduler = DDIMScheduler.from_config(scheduler.config, clip_sample=False)
-        self.register_modules(vae=vae, unet=unet, scheduler=scheduler, tokenizer=tokenizer, text_encoder=text_encoder)
+        self.register_modules(
+            vae=vae,
+            unet=unet,
+            scheduler=scheduler,
+            tokenizer=tokenizer,
+            text_encoder=text_encoder,
+            guidance_vae=guidance_vae,
+        )
 
     @property
     def takes_prompt(self) -> bool:
@@ -135,6 +151,12 @@ class MotionGuidedPipeline(DiffusionPipeline):
             raise ModelError(f"{type(self.vae).__name__} cannot slice; leave enable_vae_slicing out")
         self.vae.enable_slicing()
 
+    def save_memory(self) -> None:
+        """Trade time for memory: one image at a time through the autoencoder, activations of the net computed twice."""
+        if hasattr(self.vae, "enable_slicing"):
+            self.vae.enable_slicing()
+        self.unet.enable_gradient_checkpointing()
+
     def encode_image(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         """Latents of an image in [0,1]: the mode of the autoencoder's distribution, scaled."""
         encoded = self.vae.encode((2 * image - 1).to(self.vae.dtype)).latent_dist.mode()
@@ -144,6 +166,13 @@ class MotionGuidedPipeline(DiffusionPipeline):
         """The image in [0,1] (not clamped) of latents; differentiable."""
         decoded = self.vae.decode((z / self.vae.config.scaling_factor).to(self.vae.dtype)).sample
         return decoded.float() / 2 + 0.5
+
+    def decode_for_guidance(self, z: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:
+        """As `decode_latents`, by the cheaper decoder where there is one."""
+        if self.guidance_vae is None:
+            return self.decode_latents(z)
+        small = self.guidance_vae
+        return small.decode((z / small.config.scaling_factor).to(small.dtype)).sample.float() / 2 + 0.5
 
     def _encode_prompt(self, prompt: str, negative_prompt: str, scale: float) -> Prompt | None:
         if not self.takes_prompt:

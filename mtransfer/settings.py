@@ -37,6 +37,7 @@ class SamplerSettings(BaseModel):
     crop: bool = Field(description="sample a window around what may change, not the whole photo")
     edit_mask: bool = Field(description="hold all outside the edit region to the photo while sampling [m]")
     oracle_flow: bool = Field(description="colour term along the target flow instead of the flow that is found")
+    guidance_side_px: int = Field(ge=0, description="long side at which RAFT looks while guiding; 0: the sampler's own")
     flow_updates: int = Field(ge=1, le=32, description="RAFT updates in guidance")
     flow_levels: int = Field(ge=1, le=3, description="RAFT sizes in guidance, coarse to fine")
 

@@ -1,0 +1,280 @@
+"""What an edit costs: seconds and memory of a guided evaluation and of an image, for every preset, beside a plain form.
+
+python -m benchmarks.speed [--quick] [--arch embedded|sd14] [--side PX] [--device cpu|cuda] [--dtype ...] [--json FILE]
+
+`sd14` is Stable Diffusion 1.4's architecture with random weights: its pictures mean nothing, its time does. The plain
+form caches nothing, decodes in full, and differentiates through the denoiser, at the same precision.
+"""
+
+import argparse
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny, PNDMScheduler, UNet2DConditionModel
+from torch import Tensor
+from torchvision.models.optical_flow import RAFT
+
+from mtransfer.console import strict_json
+from mtransfer.denoiser import Denoiser, Prompt
+from mtransfer.draft import make_draft
+from mtransfer.guidance import FlowModel, MotionGuidance
+from mtransfer.models import load_flow_model, load_pipeline
+from mtransfer.plan import Plan
+from mtransfer.raft import FlowNet, build_raft
+from mtransfer.sampler import MotionGuidedPipeline
+from mtransfer.settings import SamplerSettings
+
+PRESETS = ("paper", "best", "fast")
+CACHED, PLAIN = (f"RAFT, {how}, one size, forward and backward" for how in ("cached source", "torchvision's forward"))
+SIDE_PX = {"embedded": 256, "sd14": 512}
+
+
+class PlainRaft:
+    """torchvision's own forward at one size: both images encoded together, every time."""
+
+    def __init__(self, net: RAFT, updates: int) -> None:
+        self.net, self.updates = net, updates
+
+    def encode(self, source: Tensor) -> None:
+        self._source = 2 * source - 1
+
+    def flow(self, image: Tensor) -> Tensor:
+        flow: Tensor = self.net(self._source, 2 * image - 1, num_flow_updates=self.updates)[-1]
+        return flow
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is timed: a pipeline, a flow net that guides, and an edit."""
+
+    pipe: MotionGuidedPipeline
+    guide: FlowNet
+    photo: Tensor
+    flow: Tensor
+    mask: Tensor
+    repeats: int
+
+
+def build(arch: str, side: int, device: torch.device, dtype: torch.dtype, repeats: int) -> Bench:
+    """A square that moves, on a picture of noise: content does not change the time."""
+    pipe = load_pipeline("embedded", device, dtype) if arch == "embedded" else _random_sd14(device, dtype)
+    name = "embedded" if arch == "embedded" else "raft_large"
+    fast = SamplerSettings.from_preset("fast")
+    if arch == "embedded":
+        guide = load_flow_model(name, fast.flow_updates, fast.flow_levels, device)
+    else:
+        guide = FlowNet(build_raft(name, None), fast.flow_updates).to(device)
+    assert isinstance(guide, FlowNet)
+    photo = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+    mask = torch.zeros(1, 1, side, side, device=device)
+    mask[..., side // 4 : side // 2, side // 4 : side // 2] = 1
+    flow = torch.tensor([side / 8, 0.0], device=device).view(1, 2, 1, 1) * mask
+    return Bench(pipe, guide, photo, flow, mask, repeats)
+
+
+def _random_sd14(device: torch.device, dtype: torch.dtype) -> MotionGuidedPipeline:
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768)
+    vae = AutoencoderKL(
+        block_out_channels=(128, 256, 512, 512),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        latent_channels=4,
+        layers_per_block=2,
+        scaling_factor=0.18215,
+    )
+    scheduler = PNDMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1)
+    pipe = MotionGuidedPipeline(vae, unet, scheduler, guidance_vae=AutoencoderTiny())
+    for part in (unet, vae, pipe.guidance_vae):
+        part.requires_grad_(False).to(device, dtype)
+    return pipe
+
+
+def seconds_of(work: Callable[[], Any], repeats: int, device: torch.device) -> float:
+    """The median time of `work`, once warm."""
+    work()
+    times = []
+    for _ in range(repeats):
+        _wait(device)
+        started = time.perf_counter()
+        work()
+        _wait(device)
+        times.append(time.perf_counter() - started)
+    return sorted(times)[len(times) // 2]
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def evaluation(bench: Bench, settings: SamplerSettings) -> Callable[[], Any]:
+    """One guided step of the loop, everything that is done once an image left out."""
+    plan, eps, guidance = _prepared(bench, settings.model_copy(update={"window": (0.0, 1.0), "recursions": 1}))
+
+    def work() -> None:
+        next(plan.steps(eps, guidance))
+
+    plan.settings = plan.settings.model_copy(update={"start": "warp"})  # starting is not what is timed
+    return work
+
+
+def _prepared(
+    bench: Bench, settings: SamplerSettings, guide: FlowModel | None = None
+) -> tuple[Plan, Denoiser, MotionGuidance]:
+    draft = make_draft(bench.photo, bench.flow, bench.mask, bench.photo)
+    plan = Plan(bench.pipe, bench.photo, bench.flow, draft, settings, torch.Generator().manual_seed(0))
+    eps = plan.denoiser(_prompt(bench, settings))
+    return plan, eps, plan.guidance(guide or bench.guide, ())
+
+
+def _prompt(bench: Bench, settings: SamplerSettings) -> Prompt | None:
+    width = bench.pipe.unet.config.get("cross_attention_dim")
+    if width is None:
+        return None
+    words = torch.zeros(1, 77, width, device=bench.photo.device, dtype=bench.pipe.unet.dtype)
+    return Prompt(words, words, settings.guidance_scale)
+
+
+def plain(bench: Bench) -> Callable[[], Any]:
+    """The reference: torchvision's RAFT on both images, the full decoder, the gradient through the denoiser."""
+    fast = SamplerSettings.from_preset("fast")
+    changes = {"through_denoiser": True, "window": (0.0, 1.0)}
+    plan, eps, guidance = _prepared(
+        bench, fast.model_copy(update=changes), PlainRaft(bench.guide.net, fast.flow_updates)
+    )
+
+    def work() -> None:
+        small, bench.pipe.guidance_vae = bench.pipe.guidance_vae, None
+        next(plan.steps(eps, guidance))
+        bench.pipe.guidance_vae = small
+
+    return work
+
+
+def parts(bench: Bench) -> dict[str, Callable[[], Any]]:
+    """The pieces of a guided evaluation as `fast` makes it, each alone."""
+    plan, eps, guidance = _prepared(bench, SamplerSettings.from_preset("fast"))
+    z, t = plan.warped.detach(), plan.timesteps.t[0]
+    image = bench.pipe.decode_for_guidance(z).detach()
+
+    def decode_and_back() -> None:
+        variable = z.clone().requires_grad_(True)
+        bench.pipe.decode_for_guidance(variable).sum().backward()
+
+    def back_through(model: FlowModel) -> Callable[[], None]:
+        model.encode(bench.photo)
+
+        def work() -> None:
+            variable = image.clone().requires_grad_(True)
+            model.flow(variable).abs().mean().backward()
+
+        return work
+
+    def energy_and_back() -> None:
+        variable = image.clone().requires_grad_(True)
+        guidance(variable).total.sum().backward()
+
+    net, updates = bench.guide.net, bench.guide.updates
+    return {
+        "denoiser": lambda: _without_graph(lambda: eps(z, t)),
+        "decoder, forward and backward": decode_and_back,
+        CACHED: back_through(FlowNet(net, updates)),
+        PLAIN: back_through(PlainRaft(net, updates)),
+        "energy (RAFT in it), forward and backward": energy_and_back,
+    }
+
+
+def _without_graph(work: Callable[[], Any]) -> None:
+    with torch.no_grad():
+        work()
+
+
+def image_seconds(bench: Bench, preset: str, each: float) -> tuple[int, float]:
+    """Guided evaluations an image takes, and its estimated seconds: evaluations times the time of one."""
+    settings = SamplerSettings.from_preset(preset)
+    plan, _, _ = _prepared(bench, settings)
+    low, high = (round(share * len(plan.timesteps.t)) for share in settings.window)
+    guided = (high - low) * settings.recursions
+    return guided, guided * each
+
+
+def peak_memory_gb(device: torch.device) -> float:
+    """The most memory used so far: of the GPU, or of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def run(bench: Bench, presets: tuple[str, ...]) -> dict[str, Any]:
+    """Every figure by name."""
+    device = bench.photo.device
+    timed = {name: seconds_of(work, bench.repeats, device) for name, work in parts(bench).items()}
+    found: dict[str, Any] = {"parts_s": timed}
+    fast = seconds_of(evaluation(bench, SamplerSettings.from_preset("fast")), bench.repeats, device)
+    reference = seconds_of(plain(bench), bench.repeats, device)
+    sum_of_parts = (
+        timed["denoiser"] + timed["decoder, forward and backward"] + timed["energy (RAFT in it), forward and backward"]
+    )
+    found["evaluation_s"] = {"fast": fast, "plain": reference}
+    found["ratios"] = {
+        "evaluation, fast to plain": fast / reference,
+        "RAFT, cached to plain": timed[CACHED] / timed[PLAIN],
+        "loop over its parts": fast / sum_of_parts,
+    }
+    found["images"] = {}
+    for preset in presets:
+        each = (
+            fast
+            if preset == "fast"
+            else seconds_of(evaluation(bench, SamplerSettings.from_preset(preset)), bench.repeats, device)
+        )
+        guided, seconds = image_seconds(bench, preset, each)
+        found["images"][preset] = {"guided_evaluations": guided, "s_each": each, "s_estimated": seconds}
+    found["peak_memory_gb"] = peak_memory_gb(device)
+    return found
+
+
+def table(found: dict[str, Any]) -> str:
+    """The figures in Markdown."""
+    lines = ["| part | seconds |", "| --- | --- |"]
+    lines += [f"| {name} | {value:.4f} |" for name, value in found["parts_s"].items()]
+    lines += [f"| guided evaluation, {name} | {value:.4f} |" for name, value in found["evaluation_s"].items()]
+    lines += [
+        "",
+        "| ratio | |",
+        "| --- | --- |",
+        *(f"| {name} | {value:.2f} |" for name, value in found["ratios"].items()),
+    ]
+    lines += ["", "| preset | guided evaluations | seconds each | seconds an image |", "| --- " * 4 + "|"]
+    for name, row in found["images"].items():
+        lines.append(f"| {name} | {row['guided_evaluations']} | {row['s_each']:.3f} | {row['s_estimated']:.1f} |")
+    return "\n".join([*lines, "", f"peak memory: {found['peak_memory_gb']:.2f} GB"])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer repeats, without `best`")
+    parser.add_argument("--arch", choices=("embedded", "sd14"), default="embedded")
+    parser.add_argument("--side", type=int, help="pixels a side [default: 256 embedded, 512 sd14]")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args(arguments)
+    repeats = 1 if options.arch == "sd14" and options.device == "cpu" else 5 if options.quick else 15
+    side = options.side or SIDE_PX[options.arch]
+    bench = build(options.arch, side, torch.device(options.device), getattr(torch, options.dtype), repeats)
+    found = run(bench, ("paper", "fast") if options.quick else PRESETS)
+    print(table(found))
+    if options.json:
+        options.json.write_text(strict_json(found, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
