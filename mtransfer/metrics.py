@@ -13,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from mtransfer.draft import grow, take_out
+from mtransfer.draft import grow
+from mtransfer.fill import fill_smooth
 from mtransfer.flow import estimate
 from mtransfer.guidance import FlowModel, flow_term
 from mtransfer.warp import backward_warp, covered_mask, invert_flow, occlusion_mask, pixel_grid, sample
@@ -152,7 +153,7 @@ def vacated_residue(
     `mask`), the least-squares share <e - b, s - b> / <s - b, s - b> over `vacated`, in [0,1]. Pixels where subject and
     background look alike say nothing and weigh nothing; NaN where that holds for all.
     """
-    without = take_out(photo, mask) if truth is None else truth
+    without = fill_smooth(photo, 1 - grow((mask > 0.05).to(photo), _seam_px(photo))) if truth is None else truth
     inside = (vacated > 0.5).expand_as(photo)
     subject, left = (photo - without)[inside], (edited - without)[inside]
     if not len(subject) or subject.square().mean() < VISIBLE_CONTRAST**2:

@@ -103,6 +103,7 @@ BAD = {
     "edit {inputs}/text.jpg --translate 20,0": "text.jpg is no picture",
     "edit {inputs}/uniform.png --translate 20,0": "--subject auto: no clear subject found; point at it with --subject",
     EDIT: "give --flow FILE, or one or more of --translate",
+    "ablate {inputs}/disc.png": "give --flow FILE, or one or more of --translate",
     MOVED + "--flow {inputs}/good.npy": "give --flow FILE, or one or more of --translate",
     EDIT + "--flow {inputs}/wrong_size.npy": "wrong_size.npy: the flow is 100 x 100 pixels, the photo 160 x 160",
     EDIT + "--flow {inputs}/nan.npy": "nan.npy: ",

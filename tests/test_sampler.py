@@ -128,8 +128,9 @@ def test_guidance_counts_only_inside_its_window(pipe) -> None:
 
 
 def energy_after(pipe: MotionGuidedPipeline, weight: float) -> float:
-    """Energy of a result from pure noise, no subject held: nothing but guidance asks for the motion."""
-    found = run(pipe, weight=weight, start="noise", start_t=1000, subject_until=0.0, window=(0.0, 1.0), steps=12)
+    """Energy of a result from pure noise, no subject held, no draft shown: nothing but guidance asks for the motion."""
+    free = {"start": "noise", "start_t": 1000, "subject_until": 0.0, "show_draft": False}
+    found = run(pipe, weight=weight, window=(0.0, 1.0), steps=12, **free)
     judge = MotionGuidance(photo(), flow(), load_flow_model("embedded", 6, 1, CPU), w_flow=3.0, w_color=100.0)
     with torch.no_grad():
         return float(judge(found.images).total)
