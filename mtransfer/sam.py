@@ -14,27 +14,10 @@ from torch import Tensor
 from mtransfer import catalog
 from mtransfer.errors import InputError, ModelError
 from mtransfer.hush import without_bars
-from mtransfer.subject import Subject, parse_numbers, resolve_word, segment, subject_from_mask
+from mtransfer.subject import segment
 
 AUTOMATIC_POINTS = 3  # one could mean a part of the subject; several spread over it mean the whole
 NOT_AS_DEEP = 0.25  # of the deepest: a point nearer the edge than this may be off the subject
-
-
-def segment_with_sam(
-    image: Float[Tensor, "3 H W"],
-    spec: str,
-    alpha: Float[Tensor, "1 H W"] | None = None,
-    *,
-    device: torch.device | str = "cpu",
-    flag: str = "--subject",
-) -> Subject:
-    """As `subject.segment`, but points, boxes and what stands out are cut out by SAM."""
-    numbers = parse_numbers(spec, flag)
-    if not numbers and resolve_word(spec, alpha) != "salient":
-        return segment(image, spec, alpha, flag)
-    point = (numbers[0], numbers[1]) if len(numbers) == 2 else None
-    box = (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
-    return subject_from_mask(image, segment_sam(image, point=point, box=box, device=device, flag=flag))
 
 
 def segment_sam(

@@ -1,6 +1,5 @@
 """The jobs: a recipe in, a moved photo out."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from mtransfer.retarget import (
     without_camera,
 )
 from mtransfer.run import Run, start
-from mtransfer.sam import segment_with_sam
+from mtransfer.segmenters import segment_by
 from mtransfer.subject import Subject, resolve_word, segment, subject_from_mask
 
 CANDIDATES, NEAREST_SHARE = 7, 0.06  # frames tried as B, from this share of the clip to its end
@@ -84,8 +83,7 @@ def _photo_and_subject(run: Run, spec: str) -> tuple[Photo, Subject]:
         recipe = run.recipe
         photo = read_photo(recipe.photo)
         run.resolve(subject=resolve_word(spec, photo.alpha))
-        cut_out = segment if recipe.segmenter == "grabcut" else partial(segment_with_sam, device=run.device)
-        return photo, cut_out(photo.image, spec, photo.alpha)
+        return photo, segment_by(recipe.segmenter, photo.image, spec, photo.alpha, device=run.device)
 
 
 def _read_pair(recipe: TransferRecipe, run: Run) -> tuple[Tensor, tuple[int, int]]:

@@ -67,7 +67,7 @@ def _seen(rng: Generator, picture: Array) -> Array:
     if rng.random() < 0.5:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 95))]
         coded = cv2.imencode(".jpg", (255 * seen).astype(np.uint8), quality)[1]
-        seen = cv2.imdecode(coded, cv2.IMREAD_COLOR).astype(np.float32) / 255
+        seen = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.float32) / 255
     return seen
 
 

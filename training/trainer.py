@@ -11,7 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
+import matplotlib
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -123,16 +126,9 @@ def _log(folder: Path, step: int, loss: float, seconds: float) -> None:
 
 def draw_curve(name: str, out: Path) -> None:
     """The learning curve of a run (loss on a log scale against steps) as a PNG."""
-    rows = np.array([[float(cell) for cell in row[:2]] for row in csv.reader((ROOT / name / "curve.csv").open())])
-    size, margin = (640, 320), 40
-    picture = np.full((size[1], size[0], 3), 255, np.uint8)
-    logs = np.log(rows[:, 1])
-    x = margin + (size[0] - 2 * margin) * rows[:, 0] / rows[-1, 0]
-    y = margin + (size[1] - 2 * margin) * (logs.max() - logs) / max(1e-6, float(np.ptp(logs)))
-    cv2.polylines(picture, [np.stack([x, y], 1).astype(np.int32)], False, (160, 60, 20), 2, cv2.LINE_AA)
-    for text, place in (
-        (f"{name}: loss {rows[0, 1]:.3f} to {rows[-1, 1]:.3f}", (margin, 24)),
-        (f"{int(rows[-1, 0])} steps", (size[0] - 140, size[1] - 12)),
-    ):
-        cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
-    cv2.imwrite(str(out), picture)
+    steps, losses, _ = np.loadtxt(ROOT / name / "curve.csv", delimiter=",", ndmin=2).T
+    figure, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
+    axes.semilogy(steps, losses)
+    axes.set(title=f"{name}: loss {losses[0]:.3f} to {losses[-1]:.3f}", xlabel="step", ylabel="loss")
+    figure.savefig(out, dpi=100)
+    plt.close(figure)
