@@ -103,7 +103,7 @@ def _sample(
     """
     settings = run.recipe.sampler
     with run.stage("model"):
-        pipe, guide, noise = run.pipeline(), run.guide(), _noise(run.recipe)
+        noise, pipe, guide = _noise(run.recipe), run.pipeline(), run.guide()
     # A generated photo keeps its size, for which alone its noise is right.
     side = model_side_px(run.recipe.model) if noise is None else max(own.shape[-2:])
     size = model_size((own.shape[-2], own.shape[-1]), side)
