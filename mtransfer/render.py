@@ -9,6 +9,7 @@ from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mtransfer.console import warn
 from mtransfer.draft import Draft, blend, make_draft, take_out
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField, resize
@@ -26,6 +27,7 @@ from mtransfer.subject import Subject
 
 SHORTEST_SIDE_PX = 128
 SURROUNDINGS_SHARE = 0.35  # of what may change, on every side, for the model to go by
+NO_GENERATOR = "the embedded model betters a warp and is no generator; for a good picture use Stable Diffusion"
 WHOLE = slice(None), slice(None)
 Panels = list[tuple[str, Tensor]]
 
@@ -124,6 +126,8 @@ def _sample(
             callback_on_step_end=_reporter(run),
             output_type="pt",
         )
+    if run.recipe.model == "embedded" and not settings.show_draft:
+        warn(f"--preset {run.recipe.preset}: {NO_GENERATOR}")
     base_small, base = (result.draft.image, start) if settings.start == "warp" else (small, own)
     change = F.interpolate(result.images - base_small, own.shape[-2:], mode="bicubic", align_corners=False)
     return blend(own, (base + change).clamp(0, 1), edit), result.evaluations

@@ -22,7 +22,6 @@ from mtransfer.raft import MAX_LEVELS
 from mtransfer.recipe import PhotoRecipe, Recipe
 from mtransfer.sampler import MotionGuidedPipeline
 
-NO_GENERATOR = "the embedded model betters a warp and is no generator; for a good picture use Stable Diffusion"
 READING_UPDATES = 12  # RAFT updates when reading a clip: no gradient needed, so more than in guidance
 T = TypeVar("T", bound=Recipe)
 R = TypeVar("R", bound=PhotoRecipe)
@@ -63,8 +62,6 @@ class Run:
     def pipeline(self) -> MotionGuidedPipeline:
         """The sampler, with the decoder that guidance looks through."""
         pipe, name = pipeline_of(self.recipe), self.recipe.guidance_decoder
-        if self.recipe.model == "embedded" and not self.recipe.sampler.show_draft:
-            warn(f"--preset {self.recipe.preset}: {NO_GENERATOR}")
         pipe.guidance_vae = None if name == "vae" else load_guidance_decoder(name, self.device, pipe.vae.dtype)
         return pipe
 
