@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from diffusers.utils.torch_utils import randn_tensor
 from jaxtyping import Float
 from torch import Tensor
 
@@ -33,7 +34,7 @@ class Plan:
         flow: Tensor,
         draft: Draft,
         settings: SamplerSettings,
-        generator: torch.Generator | None,
+        generator: torch.Generator | list[torch.Generator] | None,
         noise: Tensor | None = None,
     ) -> None:
         self.pipe, self.photo, self.flow, self.draft, self.settings = pipe, photo, flow, draft, settings
@@ -97,8 +98,7 @@ class Plan:
 
     def draw(self) -> Tensor:
         """Fresh noise, drawn where the generator lives so that a seed means the same on every device."""
-        device = self.generator.device if self.generator is not None else self.source.device
-        return torch.randn(self.source.shape, generator=self.generator, device=device).to(self.source)
+        return randn_tensor(self.source.shape, self.generator, self.source.device, torch.float32)
 
     def run(self, eps: Denoiser, guidance: MotionGuidance, callback: Callback | None) -> Iterator[Step]:
         """Every evaluation, once the callback has seen it."""

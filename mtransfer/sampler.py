@@ -1,7 +1,7 @@
 """The shared sampler: a diffusers pipeline that edits an image so that a flow net sees the asked motion in it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -84,26 +84,26 @@ class MotionGuidedPipeline(DiffusionPipeline):
         negative_prompt: str = "",
         noise: Tensor | None = None,
         energy_terms: Sequence[EnergyTerm] = (),
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
         callback_on_step_end: Callback | None = None,
         output_type: OutputType = "pil",
     ) -> MotionGuidedOutput:
-        """Move what `mask` covers of `image` along `flow`.
+        """Move what `mask` covers of `image` along `flow`; several of one size in one pass.
 
-        image: [1,3,H,W] in [0,1] or PIL, sides multiples of 64; flow: [1,2,H,W] forward flow in pixels; mask:
-        [1,1,H,W] in [0,1], by default where the flow is not zero; `background`: the image without its subject, by
+        image: [B,3,H,W] in [0,1] or PIL, sides multiples of 64; flow: [B,2,H,W] forward flow in pixels; mask:
+        [B,1,H,W] in [0,1], by default where the flow is not zero; `background`: the image without its subject, by
         default filled from around it; `flow_model` guides, by default the embedded RAFT; `settings`: by default the
         preset `fast`; `noise`: the start noise of a generated image (start=own); `energy_terms` are added to the
-        energy. `callback_on_step_end(pipe, step, t, values)` gets `latents`, `x0`, `energy` and the `count` of steps
-        after each evaluation; `latents` that it returns in a dict take the place of the loop's. Raises InputError for
-        sizes that do not fit and flow that is not finite.
+        energy; `generator`: one, or one an image. `callback_on_step_end(pipe, step, t, values)` gets `latents`, `x0`,
+        `energy` and the `count` of steps after each evaluation; `latents` that it returns in a dict take the place of
+        the loop's. Raises InputError for sizes that do not fit and flow that is not finite.
         """
         settings = settings or SamplerSettings.from_preset("fast")
         photo = _as_tensor(image).to(self._execution_device, torch.float32)
         flow = flow.to(photo)
         _check(photo, flow)
         mask = flow.ne(0).any(dim=1, keepdim=True).to(photo) if mask is None else mask.to(photo)
-        draft = make_draft(photo, flow, mask, background)
+        draft = _drafts(photo, flow, mask, background)
         if settings.steps == 0:
             return MotionGuidedOutput(_as_type(draft.image, output_type), draft, None, 0)
         plan = Plan(self, photo, flow, draft, settings, generator, noise)
@@ -191,6 +191,14 @@ class MotionGuidedPipeline(DiffusionPipeline):
         )
         embeddings: Tensor = self.text_encoder(tokens.input_ids.to(self._execution_device))[0]
         return embeddings
+
+
+def _drafts(photo: Tensor, flow: Tensor, mask: Tensor, background: Tensor | None) -> Draft:
+    """The drafts of a batch as one."""
+    behind = [None] * len(photo) if background is None else list(background.to(photo).split(1))
+    items = zip(photo.split(1), flow.split(1), mask.split(1), behind, strict=True)
+    drafts = [make_draft(*item) for item in items]
+    return Draft(**{part.name: torch.cat([getattr(draft, part.name) for draft in drafts]) for part in fields(Draft)})
 
 
 def _embedded_flow_model(settings: SamplerSettings, device: torch.device) -> FlowModel:

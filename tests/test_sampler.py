@@ -139,3 +139,17 @@ def energy_after(pipe: MotionGuidedPipeline, weight: float) -> float:
 def test_guidance_lowers_the_energy(pipe) -> None:
     """At the time of writing from 8.0 to 5.9."""
     assert energy_after(pipe, weight=0.15) < 0.85 * energy_after(pipe, weight=0.0)
+
+
+def test_several_images_in_one_pass_are_each_as_alone(pipe) -> None:
+    pictures = torch.cat([photo(), photo().flip(-1)])
+    flows = torch.cat([flow(), flow().roll(12, dims=-2)])
+    guide = load_flow_model("embedded", 2, 1, CPU)
+    generators = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
+    both = pipe(pictures, flows, guide, settings(), generator=generators, output_type="pt")
+    assert both.images.shape == pictures.shape
+    for index, seed in enumerate((3, 4)):
+        alone = (each[index : index + 1] for each in (pictures, flows))
+        one = pipe(*alone, guide, settings(), generator=torch.Generator().manual_seed(seed), output_type="pt")
+        torch.testing.assert_close(both.images[index : index + 1], one.images, atol=1e-3, rtol=0)
+        assert (one.images - pictures[index]).abs().max() > 0.05
