@@ -1,16 +1,18 @@
 """The draft: the subject warped along its flow over the photo with the subject taken out. The sampler's warm start."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from mtransfer.exemplar import fill_exemplar
-from mtransfer.warp import forward_warp, vacated_mask
+from mtransfer.exemplar import WORK_SIDE_PX, fill_exemplar
+from mtransfer.warp import forward_warp, grow, vacated_mask
+from mtransfer.window import swept, window
 
 FEATHER_PX = 3
+SURROUNDINGS_SHARE = 1.0  # of a hole, on every side, from which it is filled
 HALO_SHARE = 0.012  # of the long side: how far a subject's blurred edge and contact shadow reach beyond its mask
 
 
@@ -36,10 +38,20 @@ def make_draft(
     background: Float[Tensor, "1 3 H W"] | None = None,
 ) -> Draft:
     """Move the masked subject of `photo` along `flow` over the background, by default the photo without its subject."""
+    behind = take_out(photo, mask) if background is None else background
     halo = _halo_px(photo)
+    rows, columns = swept(flow, mask, 2 * halo + 3 * FEATHER_PX)
+    there = _draft(*(each[..., rows, columns] for each in (photo, flow, mask, behind)), halo=halo)
+    pictures = {"image": behind.clone()} | {part.name: torch.zeros_like(mask) for part in fields(Draft)[1:]}
+    for name, picture in pictures.items():
+        picture[..., rows, columns] = getattr(there, name)
+    return Draft(**pictures)
+
+
+def _draft(photo: Tensor, flow: Tensor, mask: Tensor, background: Tensor, *, halo: int) -> Draft:
     hole = grow((mask > 0.05).to(photo), halo)
     warped, target = forward_warp(photo, flow, mask)
-    image = target * warped + (1 - target) * (take_out(photo, mask) if background is None else background)
+    image = background + target * (warped - background)
     vacated = vacated_mask(hole, target)
     seam = grow(target, halo) * grow(1 - target, halo)
     # The feather lies outside all that changed: inside, it would mix the subject's old outline back in.
@@ -49,16 +61,14 @@ def make_draft(
 
 def take_out(photo: Float[Tensor, "1 3 H W"], mask: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 3 H W"]:
     """The photo with the masked subject, its halo too, filled from what is around it."""
-    return fill_exemplar(photo, grow((mask > 0.05).to(photo), _halo_px(photo)))
+    hole, filled = grow((mask > 0.05).to(photo), _halo_px(photo)), photo.clone()
+    rows, columns = window(hole, SURROUNDINGS_SHARE, WORK_SIDE_PX)
+    filled[..., rows, columns] = fill_exemplar(photo[..., rows, columns], hole[..., rows, columns])
+    return filled
 
 
 def _halo_px(photo: Tensor) -> int:
     return max(2, round(HALO_SHARE * max(photo.shape[-2:])))
-
-
-def grow(mask: Float[Tensor, "B 1 H W"], width_px: int) -> Float[Tensor, "B 1 H W"]:
-    """A mask widened by `width_px` pixels."""
-    return F.max_pool2d(mask, 2 * width_px + 1, stride=1, padding=width_px)
 
 
 def blend(photo: Float[Tensor, "B 3 H W"], edited: Float[Tensor, "B 3 H W"], edit: Tensor) -> Float[Tensor, "B 3 H W"]:

@@ -61,7 +61,9 @@ def _found(image: Tensor, hole: Tensor, work: tuple[int, ...]) -> _Level | None:
     if not bool((hole < 1).any()):
         return None
     generator = torch.Generator().manual_seed(0)
-    rough, level = fill_smooth(image, 1 - hole), None
+    share = F.interpolate(1 - hole, work, mode="area")
+    small = F.interpolate(image * (1 - hole), work, mode="area") / share.clamp_min(1e-6)
+    rough, level = fill_smooth(small, (share > 0.5).to(image)), None
     for size in _sizes(*work):
         finer = _level(image, rough if level is None else level.image[None], hole, size)
         if finer is None:
@@ -89,7 +91,7 @@ def _copied(level: _Level, image: Tensor, hole: Tensor) -> Tensor:
         total, summed = total + weight, summed + weight * image[:, from_y, from_x]
     painted, reached = image.clone(), torch.zeros_like(hole)
     painted[:, y, x], reached[y, x] = summed / total.clamp_min(1e-12), total > 0
-    rough = fill_smooth(image[None], 1 - hole[None, None].float())[0]
+    rough = F.interpolate(level.image[None], (height, width), mode="bilinear", align_corners=False)[0]
     return _seamless((torch.where(reached, painted, rough), reached), torch.where(hole, rough, image), hole)
 
 
@@ -103,9 +105,14 @@ def _seamless(vote: tuple[Tensor, Tensor], image: Tensor, hole: Tensor) -> Tenso
     ring = (reached & ~hole)[None, None].float()
     if not bool(ring.any()):
         return painted
-    area = F.avg_pool2d(ring, WINDOW, 1, RADIUS).clamp_min(1e-6)
-    shift = F.avg_pool2d(ring * (image - painted), WINDOW, 1, RADIUS) / area
-    return torch.where(reached, painted + fill_smooth(shift, ring)[0], image)
+    # A smooth shift needs no more than working size.
+    scale = max(1.0, max(hole.shape) / WORK_SIDE_PX)
+    size = [round(side / scale) for side in hole.shape]
+    share = F.interpolate(ring, size, mode="area").clamp_min(1e-6)
+    small, known = F.interpolate(ring * (image - painted), size, mode="area") / share, (share > 1e-3).to(image)
+    area = F.avg_pool2d(known, WINDOW, 1, RADIUS).clamp_min(1e-6)
+    shift = fill_smooth(F.avg_pool2d(known * small, WINDOW, 1, RADIUS) / area, known)
+    return torch.where(reached, painted + F.interpolate(shift, hole.shape, mode="bilinear")[0], image)
 
 
 def _sizes(height: int, width: int) -> list[tuple[int, int]]:

@@ -13,11 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from mtransfer.draft import grow
 from mtransfer.fill import fill_smooth
 from mtransfer.flow import estimate
 from mtransfer.guidance import FlowModel, flow_term
-from mtransfer.warp import backward_warp, covered_mask, invert_flow, occlusion_mask, pixel_grid, sample
+from mtransfer.warp import backward_warp, covered_mask, grow, invert_flow, occlusion_mask, pixel_grid, sample
 
 JUDGED_LONG_SIDE_PX = 512
 SEAM_SHARE = 0.012  # of the long side: half the width of the band along a silhouette

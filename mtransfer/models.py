@@ -18,7 +18,7 @@ from mtransfer.raft import BUILDERS, FlowNet, build_raft
 from mtransfer.sampler import MotionGuidedPipeline
 from mtransfer.spacetodepth import AutoencoderSpaceToDepth
 
-EMBEDDED_FLOW = WEIGHTS / "flow" / "raft_small.safetensors"
+EMBEDDED_FLOW = WEIGHTS / "flow" / "embedded.safetensors"
 EMBEDDED_SIDE_PX, STABLE_DIFFUSION_SIDE_PX = 256, 512
 
 
@@ -151,7 +151,7 @@ def load_flow_model(name: str, updates: int, levels: int, device: torch.device) 
         return DisFlow()
     name = resolve_flow_model(name)
     if name == "embedded":
-        return FlowNet(build_raft("raft_small", _existing(EMBEDDED_FLOW)), updates, levels).to(device)
+        return FlowNet(build_raft("embedded", _existing(EMBEDDED_FLOW)), updates, levels).to(device)
     if name not in BUILDERS:
         raise InputError(f"--flow-model {name}: use auto, embedded, raft_large, raft_small or dis")
     return FlowNet(build_raft(name, _checkpoint(name)), updates).to(device)

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -24,11 +23,11 @@ from mtransfer.recipe import PhotoRecipe
 from mtransfer.run import READING_UPDATES, Run
 from mtransfer.sampler import SIDE_MULTIPLE
 from mtransfer.subject import Subject
+from mtransfer.window import WHOLE, window
 
 SHORTEST_SIDE_PX = 128
 SURROUNDINGS_SHARE = 0.35  # of what may change, on every side, for the model to go by
 NO_GENERATOR = "the embedded model betters a warp and is no generator; for a good picture use Stable Diffusion"
-WHOLE = slice(None), slice(None)
 Panels = list[tuple[str, Tensor]]
 
 
@@ -61,7 +60,9 @@ def finish(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: Pa
         draft = make_draft(own, flow.flow.to(run.device), mask, background)
     edited, evaluations = blend(own, draft.image, draft.edit), 0
     if recipe.sampler.steps:
-        rows, columns = window(draft.edit, model_side_px(recipe.model)) if recipe.sampler.crop else WHOLE
+        rows, columns = WHOLE
+        if recipe.sampler.crop:
+            rows, columns = window(draft.edit, SURROUNDINGS_SHARE, model_side_px(recipe.model))
         cut = [each[..., rows, columns] for each in (own, mask, background, draft.image, draft.edit)]
         part = FlowField(flow.flow[..., rows, columns], flow.confidence[..., rows, columns])
         edited[..., rows, columns], evaluations = _sample(run, part, *cut)
@@ -77,22 +78,6 @@ def finish(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: Pa
     return TransferOutput(
         edited.cpu(), flow, subject, recipe, metrics, run.timings, draft.edit.cpu(), panels, photo.icc_profile
     )
-
-
-def window(edit: Float[Tensor, "1 1 H W"], side: int) -> tuple[slice, slice]:
-    """Rows and columns that hold all that may change and some surroundings, at least `side` pixels long."""
-    height, width = edit.shape[-2:]
-    found = edit[0, 0].nonzero()
-    (top, left), (bottom, right) = found.min(dim=0).values.tolist(), (found.max(dim=0).values + 1).tolist()
-    margin = round(SURROUNDINGS_SHARE * max(bottom - top, right - left))
-    return _reach(top, bottom, margin, height, side), _reach(left, right, margin, width, side)
-
-
-def _reach(low: int, high: int, margin: int, length: int, side: int) -> slice:
-    """From low to high with a margin, at least `side` long, moved into [0, length) and no longer than that."""
-    wanted = min(length, max(high - low + 2 * margin, side))
-    begin = min(max(0, (low + high - wanted) // 2), length - wanted)
-    return slice(begin, begin + wanted)
 
 
 def _sample(

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mtransfer.draft import grow
+from mtransfer.warp import grow
 
 Image = Float[Tensor, "1 3 H W"]
 Region = Float[Tensor, "1 1 H W"]

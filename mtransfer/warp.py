@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mtransfer.splat import extend_flow, nearest_source
 
+INVERTED_SIDE_PX = 1024  # of larger pictures the motion is inverted on every n-th pixel
 NEWTON_STEPS = 4
 RING_PX = 4  # how far the motion is continued beyond the mask: soft edges and derivatives need neighbours there
 EDGE_PX = 2  # how far around the mask source points are tried, for its soft edge
@@ -59,8 +60,19 @@ def forward_warp(
     stay sharp and whole, shrunk ones are averaged. Colours outside the silhouette are not meaningful; composite
     with the mask. Differentiable in `image`. Flow matters only where the mask is above 0; give it unfeathered.
     """
-    backward, target_mask = invert_flow(flow, mask)
+    every = max(1, round(max(flow.shape[-2:]) / INVERTED_SIDE_PX))
+    backward, target_mask = invert_flow(flow, mask) if every == 1 else _invert_coarsely(flow, mask, every)
     return _carry(image, backward, target_mask), target_mask
+
+
+def _invert_coarsely(flow: Tensor, mask: Tensor, every: int) -> tuple[Tensor, Tensor]:
+    """As `invert_flow` from every n-th pixel: motion is smooth, and the silhouette is the full mask's all the same."""
+    coarse, silhouette = invert_flow(flow[..., ::every, ::every] / every, mask[..., ::every, ::every])
+    places = pixel_grid(flow) / every
+    backward = every * sample(coarse, places)
+    near = sample(grow(silhouette, 1), places) > 0
+    inside = sample(silhouette, places) > 0.5
+    return backward, _area_sample(mask, backward, inside) * near
 
 
 def _carry(image: Tensor, backward: Tensor, target_mask: Tensor) -> Tensor:
@@ -84,7 +96,7 @@ def invert_flow(
     if not subject.any():
         return torch.zeros_like(flow), torch.zeros_like(mask)
     smooth, _ = extend_flow(flow, subject, RING_PX)
-    near = _grow(subject.to(mask), EDGE_PX) > 0
+    near = grow(subject.to(mask), EDGE_PX) > 0
     rank = flow.norm(dim=1, keepdim=True) if importance is None else importance
     # Samples of the subject itself beat those of the ring around it, whatever their rank.
     rank = rank / rank.max().clamp_min(1e-12) + (mask > 0.5)
@@ -92,7 +104,7 @@ def invert_flow(
     backward = _refine(smooth, source, found) - pixel_grid(flow)
     backward, _ = extend_flow(backward, found, RING_PX)
     # Pinholes that a rough flow leaves take the motion of their surroundings; the mask there says what they are.
-    closed = _shrink(_grow(found.to(mask), EDGE_PX), EDGE_PX)
+    closed = _shrink(grow(found.to(mask), EDGE_PX), EDGE_PX)
     inside = found & (sample(mask, pixel_grid(flow) + backward) > 0.5)
     return backward, _area_sample(mask, backward, inside) * closed
 
@@ -124,12 +136,14 @@ def _newton(flow: Tensor, target: Tensor, start: Tensor) -> Tensor:
     return p
 
 
-def _grow(mask: Tensor, width_px: int) -> Tensor:
-    return F.max_pool2d(mask, 2 * width_px + 1, stride=1, padding=width_px)
+def grow(mask: Float[Tensor, "B 1 H W"], width_px: int) -> Float[Tensor, "B 1 H W"]:
+    """A mask widened by `width_px` pixels, squarely."""
+    across = F.max_pool2d(mask, (1, 2 * width_px + 1), stride=1, padding=(0, width_px))
+    return F.max_pool2d(across, (2 * width_px + 1, 1), stride=1, padding=(width_px, 0))
 
 
 def _shrink(mask: Tensor, width_px: int) -> Tensor:
-    return -_grow(-mask, width_px)
+    return -grow(-mask, width_px)
 
 
 def _jacobian(flow: Tensor) -> Tensor:
@@ -193,7 +207,7 @@ def vacated_mask(
 
 def seam_mask(target_mask: Float[Tensor, "B 1 H W"], width_px: int) -> Float[Tensor, "B 1 H W"]:
     """The band within `width_px` pixels of a silhouette's edge, on both sides, in [0,1]."""
-    return _grow(target_mask, width_px) - _shrink(target_mask, width_px)
+    return grow(target_mask, width_px) - _shrink(target_mask, width_px)
 
 
 def occlusion_mask(flow: Float[Tensor, "B 2 H W"]) -> Float[Tensor, "B 1 H W"]:

@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mtransfer.draft import FEATHER_PX, Draft, blend, feather, grow, make_draft, take_out
+from mtransfer.draft import FEATHER_PX, Draft, blend, feather, make_draft, take_out
 from mtransfer.field import affine_flow, translate_flow
+from mtransfer.warp import grow
 
 SIZE = (72, 96)
 

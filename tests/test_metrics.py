@@ -21,7 +21,6 @@ from metric_scene import (
 )
 from torch import Tensor
 
-from mtransfer.draft import grow
 from mtransfer.field import affine_flow, translate_flow
 from mtransfer.flow import DisFlow
 from mtransfer.metrics import (
@@ -38,7 +37,7 @@ from mtransfer.metrics import (
     warping_error,
 )
 from mtransfer.texture import seam_jump
-from mtransfer.warp import forward_warp, pixel_grid
+from mtransfer.warp import forward_warp, grow, pixel_grid
 
 SIZE = (96, 128)
 

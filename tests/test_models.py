@@ -138,11 +138,11 @@ def test_the_embedded_model_loads_without_a_word(dtype, capfd) -> None:
 @pytest.mark.usefixtures("fresh")
 def test_missing_embedded_weights_are_said_in_one_line(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(models, "WEIGHTS", tmp_path)
-    monkeypatch.setattr(models, "EMBEDDED_FLOW", tmp_path / "flow" / "raft_small.safetensors")
+    monkeypatch.setattr(models, "EMBEDDED_FLOW", tmp_path / "flow" / "embedded.safetensors")
     with pytest.raises(ModelError, match=r"^\S+denoiser: embedded weights missing or broken; install mtransfer again$"):
         load_pipeline("embedded", CPU, torch.float32)
     with pytest.raises(
-        ModelError, match=r"^\S+raft_small.safetensors: embedded weights missing; install mtransfer again$"
+        ModelError, match=r"^\S+embedded.safetensors: embedded weights missing; install mtransfer again$"
     ):
         load_flow_model("embedded", 1, 1, CPU)
 
@@ -150,15 +150,15 @@ def test_missing_embedded_weights_are_said_in_one_line(monkeypatch, tmp_path) ->
 @pytest.mark.usefixtures("fresh")
 def test_broken_embedded_weights_are_said_in_one_line(monkeypatch, tmp_path) -> None:
     (tmp_path / "flow").mkdir()
-    (tmp_path / "flow" / "raft_small.safetensors").write_bytes(b"no weights at all")
+    (tmp_path / "flow" / "embedded.safetensors").write_bytes(b"no weights at all")
     for name in ("unet", "vae", "scheduler"):
         (tmp_path / "denoiser" / name).mkdir(parents=True)
         for path in (models.WEIGHTS / "denoiser" / name).iterdir():
             whole = path.suffix == ".json"
             (tmp_path / "denoiser" / name / path.name).write_bytes(path.read_bytes() if whole else b"cut")
     monkeypatch.setattr(models, "WEIGHTS", tmp_path)
-    monkeypatch.setattr(models, "EMBEDDED_FLOW", tmp_path / "flow" / "raft_small.safetensors")
-    with pytest.raises(ModelError, match=r"^\S+raft_small.safetensors: not the weights of raft_small [^\n]+$"):
+    monkeypatch.setattr(models, "EMBEDDED_FLOW", tmp_path / "flow" / "embedded.safetensors")
+    with pytest.raises(ModelError, match=r"^\S+embedded.safetensors: not the weights of embedded [^\n]+$"):
         load_flow_model("embedded", 1, 1, CPU)
     with pytest.raises(ModelError, match=r"^\S+denoiser: embedded weights missing or broken[^\n]+$"):
         load_pipeline("embedded", CPU, torch.float32)

@@ -16,7 +16,7 @@ from mtransfer.photo import read_photo
 from mtransfer.raft import FlowNet, build_raft, encode_source, level_sizes, pad, padding_for, refine
 
 SAMPLES = Path(__file__).parent.parent / "samples"
-EMBEDDED = WEIGHTS / "flow" / "raft_small.safetensors"
+EMBEDDED = WEIGHTS / "flow" / "embedded.safetensors"
 UPDATES = 3
 
 
@@ -141,7 +141,7 @@ def shifted_crops(dx: int, dy: int) -> tuple[Tensor, Tensor]:
 
 
 def error_px(levels: int, dx: int, dy: int) -> float:
-    found = FlowNet(build_raft("raft_small", EMBEDDED), 12, levels).between(*shifted_crops(dx, dy))
+    found = FlowNet(build_raft("embedded", EMBEDDED), 12, levels).between(*shifted_crops(dx, dy))
     return float((found - torch.tensor([dx, dy]).view(1, 2, 1, 1)).norm(dim=1).mean())
 
 

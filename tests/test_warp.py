@@ -209,3 +209,25 @@ def test_the_seam_lies_on_both_sides_of_the_edge() -> None:
     mask = torch.zeros(1, 1, *SIZE)
     mask[..., 40:] = 1
     assert seam_mask(mask, 3)[0, 0, 0].nonzero().flatten().tolist() == list(range(37, 43))
+
+
+@pytest.mark.parametrize("motion", [{"translate_px": (90.0, 30.5)}, {"rotate_deg": 25.0}, {"scale": 1.3}], ids=str)
+def test_a_large_picture_is_warped_as_exactly_as_a_small_one(motion) -> None:
+    size = (1500, 2200)
+    x, y = pixel_grid(torch.zeros(1, 1, *size))[0]
+    mask = (((x - 900) / 300) ** 2 + ((y - 700) / 200) ** 2 <= 1).float()[None, None]
+    picture = torch.stack([x / 2200, y / 1500, torch.sin(x / 40) * torch.cos(y / 40) / 2 + 0.5])[None]
+    flow = affine_flow(size, (900, 700), **motion).flow
+    warped, target = forward_warp(picture, flow * mask, mask)
+    back = affine_flow(size, (900, 700), **inverse_of(motion)).flow
+    wanted_mask = sample(mask, pixel_grid(mask) + back, padding_mode="zeros")
+    assert (target - wanted_mask).abs().mean() < 5e-4
+    assert ((target - wanted_mask).abs() > 0.5).float().mean() < 2e-4
+    wanted = sample(picture, pixel_grid(mask) + back)
+    assert ((warped - wanted).abs() * (wanted_mask > 0.99)).amax() < 0.05
+
+
+def inverse_of(motion: dict) -> dict:
+    if "translate_px" in motion:
+        return {"translate_px": tuple(-value for value in motion["translate_px"])}
+    return {"rotate_deg": -motion["rotate_deg"]} if "rotate_deg" in motion else {"scale": 1 / motion["scale"]}

@@ -20,9 +20,10 @@ from diffusers import DDIMScheduler, UNet2DModel
 from numpy.random import Generator
 from torch import Tensor
 
-from mtransfer.draft import grow, make_draft
+from mtransfer.draft import make_draft
 from mtransfer.fill import fill_smooth
 from mtransfer.spacetodepth import AutoencoderSpaceToDepth
+from mtransfer.warp import grow
 from training.compose import Array, Motion, Scene, compose
 from training.images import ImageBank, load_bank
 from training.trainer import ROOT, Plan, as_tensor, batches, device, draw_curve, train

@@ -31,7 +31,7 @@ MOTIONS = (
 )
 ROBUST_SHARE = 0.7  # of the steps, from which the robust loss counts
 WEIGHTS = Path("mtransfer/weights/flow")
-START = WEIGHTS / "raft_small.safetensors"
+START = WEIGHTS / "embedded.safetensors"
 
 
 def sample(rng: Generator, bank: ImageBank, size: int) -> tuple[Tensor, Tensor, Tensor]:
