@@ -21,6 +21,7 @@ from mtransfer.loop import Anchor, Guide, Step, Timesteps, ddim_timesteps, inver
 from mtransfer.settings import SamplerSettings
 
 Callback = Callable[[Any, int, int, dict[str, Any]], dict[str, Any] | None]
+DETAIL_PX = 2  # what is finer stays the draft's own where a net betters a draft
 OWN_TOLERANCE = 0.02  # root mean square: half-precision nets and an 8-bit photo differ by a tenth of it
 
 
@@ -55,10 +56,20 @@ class Plan:
         """
         cells = _to_cells(self.to_paint(), self.source)
         around = self.draft.image
-        if not (self.settings.show_draft and self.pipe.scheduler.config.prediction_type == "sample"):
+        if not self._betters_draft():
             around = torch.where(F.interpolate(cells, self.photo.shape[-2:], mode="nearest") > 0, 0.5, around)
         with torch.no_grad():
             return torch.cat([cells, self.pipe.encode_image(around)], dim=1)
+
+    def _betters_draft(self) -> bool:
+        return self.settings.show_draft and self.pipe.scheduler.config.prediction_type == "sample"
+
+    def with_the_drafts_detail(self, painted: Tensor) -> Tensor:
+        """What a net painted that betters the draft: its changes smoothed, for its detail is worse than the draft's."""
+        if not self._betters_draft():
+            return painted
+        change = F.pad(painted - self.draft.image, (DETAIL_PX,) * 4, mode="replicate")
+        return self.draft.image + F.avg_pool2d(change, 2 * DETAIL_PX + 1, stride=1)
 
     def to_paint(self) -> Tensor:
         """What a net that inpaints is asked for: all that may change, but for a subject held to the end."""

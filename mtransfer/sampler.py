@@ -117,8 +117,9 @@ class MotionGuidedPipeline(DiffusionPipeline):
                     bar.update()
         assert step is not None
         with torch.no_grad():
+            painted = plan.with_the_drafts_detail(self.decode_latents(step.z))
             # Over the photo with a feathered edit mask: pixels that nothing asked to change are the photo's own.
-            result = blend(photo, self.decode_latents(step.z).clamp(0, 1), draft.edit)
+            result = blend(photo, painted.clamp(0, 1), draft.edit)
         return MotionGuidedOutput(_as_type(result, output_type), draft, energy, evaluations)
 
     @torch.no_grad()
