@@ -17,7 +17,7 @@ from mtransfer.transfer import TransferOutput, edit, transfer
 SAMPLES = Path(__file__).parent.parent / "samples"
 CLIP_SIZE, SQUARE_PX, STEP_PX, FRAMES = (256, 320), 90, 18, 5
 RIGHT, DOWN, LEFT = (1, 0), (0, 1), (-1, 0)
-READING_TOLERANCE = 0.3  # of the flow net that the package carries
+READING_TOLERANCE = 0.25  # of the flow net that the package carries
 
 
 def median_motion_px(output: TransferOutput, photo: Tensor) -> list[float]:
