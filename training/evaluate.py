@@ -11,6 +11,7 @@ from skimage import data
 from torch import Tensor
 
 from mtransfer.draft import Draft, make_draft
+from mtransfer.errors import InputError
 from mtransfer.fill import fill_smooth
 from mtransfer.flow import DisFlow
 from mtransfer.guidance import FlowModel
@@ -18,6 +19,7 @@ from mtransfer.models import load_pipeline
 from mtransfer.output import save_png
 from mtransfer.preview import sheet
 from mtransfer.raft import MAX_LEVELS, FlowNet, build_raft
+from mtransfer.segmenters import Segmenter, segment_by
 from mtransfer.settings import SamplerSettings
 from mtransfer.texture import seam_jump, sharpness
 from training.compose import Motion, Scene, compose, jitter
@@ -26,6 +28,7 @@ from training.images import load_bank
 from training.trainer import ROOT
 
 UPDATES = 12
+SEGMENTERS: tuple[Segmenter, ...] = ("grabcut", "embedded")
 SMALLEST_HOLE_PX, SHEET_ROWS = 200, 8
 
 
@@ -186,11 +189,38 @@ def _rough(photo: Tensor, draft: Draft) -> tuple[Tensor, Tensor]:
     return first, second
 
 
+def evaluate_segmenter(count: int, size: int) -> dict[str, tuple[float, int]]:
+    """Median intersection over union with the true mask, and how often the segmenter asked back instead (IoU 0)."""
+    rng = np.random.default_rng(777)
+    bank = load_bank(ROOT / "images" / "heldout")
+    still = Motion(camera_still=1.0, shift=0.0, turn_deg=0.0, zoom=0.0, bend=0.0)
+    found: dict[str, list[float | None]] = {}
+    for _ in range(count):
+        scene = compose(rng, bank, size, 1, still)
+        picture, truth = _tensor(jitter(rng, scene.before))[0], torch.from_numpy(scene.source)[None] > 0.5
+        depth = cv2.distanceTransform(truth[0].byte().numpy(), cv2.DIST_L2, 5)
+        y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+        for way, spec in (("automatic", "auto"), ("one click", f"{x},{y}")):
+            for name in SEGMENTERS:
+                found.setdefault(f"{name}, {way}", []).append(_overlap(name, picture, spec, truth))
+    return {
+        way: (float(np.median([value or 0.0 for value in values])), values.count(None)) for way, values in found.items()
+    }
+
+
+def _overlap(name: Segmenter, picture: Tensor, spec: str, truth: Tensor) -> float | None:
+    try:
+        mask = segment_by(name, picture, spec).mask > 0.5
+    except InputError:
+        return None
+    return float((mask & truth).sum() / (mask | truth).sum())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, default=WEIGHTS / "embedded.safetensors")
     parser.add_argument("--count", type=int, default=60)
-    parser.add_argument("--parts", default="composites,stereo,fill")
+    parser.add_argument("--parts", default="composites,stereo,fill,segmenter")
     options = parser.parse_args()
     parts = options.parts.split(",")
     for size in (128, 256) if "composites" in parts else ():
@@ -201,6 +231,10 @@ def main() -> None:
         print(f"real stereo pairs, {width} px wide: mean end-point error in px")
         for name, errors in evaluate_stereo(options.weights, ROOT / "packages", width).items():
             print(f"  {name:14} " + "  ".join(f"{pair} {error:6.2f}" for pair, error in errors.items()))
+    if "segmenter" in parts:
+        print("held-out composites, 256 px: median IoU of the subject (times it asked back)")
+        for name, (median, refused) in evaluate_segmenter(options.count, 256).items():
+            print(f"  {name:24} {median:6.2f} ({refused})")
     if "fill" in parts:
         print("held-out composites, 256 px, the vacated region: medians; energy and step relative to the truth's")
         for name, figures in evaluate_fill(options.count, 256, ROOT / "fill.png").items():

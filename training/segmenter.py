@@ -83,7 +83,7 @@ def loss_of_batch(net: UNet2DModel, batch: tuple[Tensor, ...]) -> Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--learning-rate", type=float, default=6e-4)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
