@@ -113,7 +113,7 @@ def test_tensors_are_described_with_shape_and_range() -> None:
         assert "float32[" in value.__doc__
         assert "[0,1]" in value.__doc__ or "pixels" in value.__doc__
     assert all(
-        words in MotionGuidedPipeline.__call__.__doc__ for words in ("[1,3,H,W] in [0,1]", "[1,2,H,W]", "pixels")
+        words in MotionGuidedPipeline.__call__.__doc__ for words in ("[B,3,H,W] in [0,1]", "[B,2,H,W]", "pixels")
     )
 
 
