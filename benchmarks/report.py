@@ -63,7 +63,6 @@ def plot(rows: Rows, methods: list[str], path: Path) -> None:
             continue
         errors = [[[v[0] - v[1]], [v[2] - v[0]]] for v in (x, y)]
         axes.errorbar(x[0], y[0], xerr=errors[0], yerr=errors[1], fmt="o", capsize=3, label=method)
-    axes.set_xscale("symlog", linthresh=1)
     axes.set_xlabel("flow error inside the subject, DIS, px (lower is better)")
     axes.set_ylabel("PSNR in the vacated region, dB (higher is better)")
     axes.legend(fontsize=8)
