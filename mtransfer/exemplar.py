@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mtransfer.fill import fill_smooth
+from mtransfer.warp import grow
 
 RADIUS = 3  # of the patches
 WINDOW = 2 * RADIUS + 1
@@ -79,7 +80,7 @@ def _found(image: Tensor, hole: Tensor, work: tuple[int, ...]) -> _Level | None:
 def _copied(level: _Level, image: Tensor, hole: Tensor) -> Tensor:
     """The matches of a smaller size carried out on the picture itself: each pixel from where its patches point."""
     (height, width), (h, w) = image.shape[-2:], level.image.shape[-2:]
-    y, x = _grown(hole).nonzero(as_tuple=True)
+    y, x = (grow(hole[None, None].float(), RADIUS)[0, 0] > 0).nonzero(as_tuple=True)
     field = torch.full((h * w,), -1).scatter(0, level.targets, level.matches).view(h, w)
     total, summed = torch.zeros(len(y)), torch.zeros(3, len(y))
     for dy, dx in NEIGHBOURS:
@@ -93,10 +94,6 @@ def _copied(level: _Level, image: Tensor, hole: Tensor) -> Tensor:
     painted[:, y, x], reached[y, x] = summed / total.clamp_min(1e-12), total > 0
     rough = F.interpolate(level.image[None], (height, width), mode="bilinear", align_corners=False)[0]
     return _seamless((torch.where(reached, painted, rough), reached), torch.where(hole, rough, image), hole)
-
-
-def _grown(mask: Tensor) -> Tensor:
-    return F.max_pool2d(mask[None, None].float(), 2 * RADIUS + 1, 1, RADIUS)[0, 0] > 0
 
 
 def _seamless(vote: tuple[Tensor, Tensor], image: Tensor, hole: Tensor) -> Tensor:
@@ -127,8 +124,9 @@ def _level(image: Tensor, current: Tensor, hole: Tensor, size: tuple[int, int]) 
     inner = F.interpolate(current, size, mode="area" if current.shape[-1] > size[1] else "bilinear")
     small = torch.where(small_hole, inner, F.interpolate(image, size, mode="area"))
     inside = F.pad(torch.ones(1, 1, size[0] - 2 * RADIUS, size[1] - 2 * RADIUS), (RADIUS,) * 4) > 0
-    whole = F.max_pool2d(small_hole.float(), WINDOW, 1, RADIUS) == 0
-    reach = F.max_pool2d(small_hole.float(), WINDOW, 1, RADIUS) > 0
+    near = grow(small_hole.float(), RADIUS)
+    whole = near == 0
+    reach = near > 0
     allowed, targets = (whole & inside).flatten(), (reach & inside).flatten().nonzero()[:, 0]
     if not bool(allowed.any()):
         return None

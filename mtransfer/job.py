@@ -19,8 +19,6 @@ from mtransfer.recipe import EditRecipe, GenerateRecipe, Recipe, TransferRecipe
 from mtransfer.stored import write_stored
 from mtransfer.transfer import TransferOutput, edit, transfer
 
-LARGEST_SIDE_PX = 2048
-
 
 def run_to_folder(recipe: Recipe, out: Path, *, overwrite: bool, metadata: bool, report: Report) -> dict[str, Any]:
     """Do the job and write its results into `out`, all or nothing; returns what to print."""

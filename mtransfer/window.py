@@ -16,14 +16,9 @@ def window(where: Float[Tensor, "1 1 H W"], surroundings: float, shortest_px: in
     if not len(found):
         return WHOLE
     (top, left), (bottom, right) = found.min(dim=0).values.tolist(), (found.max(dim=0).values + 1).tolist()
-    return around((top, bottom, left, right), (where.shape[-2], where.shape[-1]), surroundings, shortest_px)
-
-
-def around(box: tuple[int, int, int, int], size: tuple[int, int], surroundings: float, shortest_px: int = 1) -> Window:
-    """As `window`, of a box (top, bottom, left, right) in a picture of `size` (H, W)."""
-    top, bottom, left, right = box
     margin = round(surroundings * max(bottom - top, right - left))
-    return _reach(top, bottom, margin, size[0], shortest_px), _reach(left, right, margin, size[1], shortest_px)
+    height, width = where.shape[-2:]
+    return _reach(top, bottom, margin, height, shortest_px), _reach(left, right, margin, width, shortest_px)
 
 
 def swept(flow: Float[Tensor, "1 2 H W"], mask: Float[Tensor, "1 1 H W"], margin_px: int) -> Window:
