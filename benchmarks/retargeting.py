@@ -16,10 +16,8 @@ from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.flow import estimate_field
 from mtransfer.guidance import FlowModel
-from mtransfer.models import load_flow_model
-from mtransfer.raft import MAX_LEVELS
+from mtransfer.models import load_reader
 from mtransfer.retarget import camera_flow, fit_similarity, moving_subject, retarget, without_camera
-from mtransfer.run import READING_UPDATES
 from mtransfer.subject import Subject, subject_from_mask
 
 
@@ -68,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--split", choices=("reported", "tuning"), default=None)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
-    model = load_flow_model(options.flow_model, READING_UPDATES, MAX_LEVELS, torch.device("cpu"))
+    model = load_reader(options.flow_model, torch.device("cpu"))
     rows = {case.name: {"camera": case.camera, **measure(case, model)} for case in load_clip_cases(options.split)}
     print(table(rows))
     if options.json:

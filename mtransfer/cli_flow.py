@@ -29,9 +29,7 @@ def _flow(clip: Path, output: Path, pair: str, flow_model: str, device: str, ove
     from mtransfer.field import resize
     from mtransfer.fieldio import ENCODERS, save_field
     from mtransfer.flow import estimate_field
-    from mtransfer.models import choose_device, load_flow_model, reading_side_px
-    from mtransfer.raft import MAX_LEVELS
-    from mtransfer.run import READING_UPDATES
+    from mtransfer.models import choose_device, load_reader, reading_side_px
 
     if output.suffix.lower() not in ENCODERS:
         raise InputError(f"-o {output}: its suffix must be one of {' '.join(ENCODERS)}")
@@ -44,8 +42,7 @@ def _flow(clip: Path, output: Path, pair: str, flow_model: str, device: str, ove
     place = choose_device(device)
     side = min(reading_side_px(flow_model), max(found.size))
     frames = read_frames(found, [first, second], long_side=side).to(place)
-    model = load_flow_model(flow_model, READING_UPDATES, MAX_LEVELS, place)
-    field = resize(estimate_field(model, frames[:1], frames[1:]), found.size)
+    field = resize(estimate_field(load_reader(flow_model, place), frames[:1], frames[1:]), found.size)
     save_field(field, output)
     confident = float(field.confidence.mean())
     return {"flow": str(output), "pair": f"{first}:{second}", "confident_share": round(confident, 3)}

@@ -1,9 +1,12 @@
 """Optical flow between two images, forward and backward, with a confidence for every pixel."""
 
+from typing import Protocol, runtime_checkable
+
 import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mtransfer.errors import InputError
@@ -12,18 +15,27 @@ from mtransfer.guidance import FlowModel
 from mtransfer.warp import backward_warp
 
 
+@runtime_checkable
+class TwoWay(Protocol):
+    """A flow model that needs both directions for either."""
+
+    def both(
+        self, first: Float[Tensor, "B 3 H W"], second: Float[Tensor, "B 3 H W"]
+    ) -> tuple[Float[Tensor, "B 2 H W"], Float[Tensor, "B 2 H W"]]: ...
+
+
 class DisFlow:
     """OpenCV's dense inverse search flow (Kroeger et al., ECCV 2016): no network, no gradient; an independent judge."""
 
     def encode(self, source: Float[Tensor, "B 3 H W"]) -> None:
-        self._sources = [_grey(image) for image in source]
+        self._sources = [to_grey(image) for image in source]
 
     def flow(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 2 H W"]:
         if image.requires_grad:
             raise InputError("flow model dis has no gradient and cannot guide; use auto, embedded or a RAFT")
         estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         pairs = zip(self._sources, image, strict=True)
-        flows = [estimator.calc(source, _grey(second), None) for source, second in pairs]
+        flows = [estimator.calc(source, to_grey(second), None) for source, second in pairs]
         return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).to(image)
 
 
@@ -38,8 +50,17 @@ def estimate(
 
 def estimate_field(model: FlowModel, source: Float[Tensor, "1 3 H W"], image: Float[Tensor, "1 3 H W"]) -> FlowField:
     """Forward flow with confidence 1 where the backward flow agrees with it and 0 where it does not."""
-    forward, backward = estimate(model, source, image), estimate(model, image, source)
+    forward, backward = both_ways(model, source, image)
     return FlowField(forward, consistency(forward, backward))
+
+
+def both_ways(
+    model: FlowModel, first: Float[Tensor, "B 3 H W"], second: Float[Tensor, "B 3 H W"]
+) -> tuple[Float[Tensor, "B 2 H W"], Float[Tensor, "B 2 H W"]]:
+    """Flow in pixels from `first` to `second` and back; a model that reads both ways at once does so."""
+    if isinstance(model, TwoWay):
+        return model.both(first, second)
+    return estimate(model, first, second), estimate(model, second, first)
 
 
 def consistency(forward: Float[Tensor, "B 2 H W"], backward: Float[Tensor, "B 2 H W"]) -> Float[Tensor, "B 1 H W"]:
@@ -50,6 +71,7 @@ def consistency(forward: Float[Tensor, "B 2 H W"], backward: Float[Tensor, "B 2 
     return (gap < 0.01 * size + 0.5).to(forward)
 
 
-def _grey(image: Tensor) -> np.ndarray:
+def to_grey(image: Float[Tensor, "3 H W"]) -> NDArray[np.uint8]:
+    """An RGB image in [0,1] as OpenCV's grey uint8[H,W]."""
     pixels = (255 * image.detach().clamp(0, 1)).round().byte().permute(1, 2, 0).cpu().numpy()
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8)

@@ -13,12 +13,15 @@ from mtransfer.cache import file_hash
 from mtransfer.catalog import WEIGHTS
 from mtransfer.errors import InputError, ModelError
 from mtransfer.flow import DisFlow
+from mtransfer.guidance import FlowModel
 from mtransfer.hush import without_bars
-from mtransfer.raft import BUILDERS, FlowNet, build_raft
+from mtransfer.raft import BUILDERS, MAX_LEVELS, FlowNet, build_raft
+from mtransfer.reading import FusedFlow
 from mtransfer.sampler import MotionGuidedPipeline
 from mtransfer.spacetodepth import AutoencoderSpaceToDepth
 
 EMBEDDED_FLOW = WEIGHTS / "flow" / "embedded.safetensors"
+READING_UPDATES = 12  # RAFT updates when reading a clip: no gradient needed, so more than in guidance
 EMBEDDED_SIDE_PX, STABLE_DIFFUSION_SIDE_PX = 256, 512
 
 
@@ -157,6 +160,12 @@ def load_flow_model(name: str, updates: int, levels: int, device: torch.device) 
     return FlowNet(build_raft(name, _checkpoint(name)), updates).to(device)
 
 
+def load_reader(name: str, device: torch.device) -> FlowModel:
+    """What reads clips, more slowly and surely than what guides: see `load_flow_model`, whose names it takes."""
+    model = load_flow_model(name, READING_UPDATES, MAX_LEVELS, device)
+    return FusedFlow(model) if isinstance(model, FlowNet) and resolve_flow_model(name) == "embedded" else model
+
+
 def reading_side_px(name: str) -> int:
     """The long side in pixels at which a flow estimator reads clips best: the size of what it was trained on."""
     return EMBEDDED_SIDE_PX if resolve_flow_model(name) == "embedded" else STABLE_DIFFUSION_SIDE_PX
@@ -170,11 +179,11 @@ def resolve_flow_model(name: str) -> str:
 
 
 def flow_model_id(name: str) -> str:
-    """A flow estimator's name with the hash of its weights: what flow read by it depends on."""
+    """A flow estimator's name, OpenCV's version and the hash of its weights: what flow read by it depends on."""
     name = resolve_flow_model(name)
     if name == "dis":
         return f"dis {cv2.__version__}"
-    return f"{name} {_weights_hash(EMBEDDED_FLOW if name == 'embedded' else _checkpoint(name))}"
+    return f"{name} {cv2.__version__} {_weights_hash(EMBEDDED_FLOW if name == 'embedded' else _checkpoint(name))}"
 
 
 @lru_cache(maxsize=4)

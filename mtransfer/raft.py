@@ -114,6 +114,11 @@ def pad(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 h w"]:
     return F.pad(image, (0, columns, 0, rows), mode="replicate") if rows or columns else image
 
 
+def enlarge(image: Float[Tensor, "B 3 H W"], times: int) -> Float[Tensor, "B 3 h w"]:
+    """`image` in [0,1], `times` as large (bicubic): RAFT's cells then cover fewer pixels of it, and thin parts show."""
+    return F.interpolate(image, scale_factor=times, mode="bicubic").clamp(0, 1) if times > 1 else image
+
+
 def level_sizes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
     """Sizes from coarse to fine: halved while the shorter side stays at least 96, which padding brings to 128."""
     sizes = [(height, width)]

@@ -15,12 +15,12 @@ from mtransfer.field import FlowField, resize
 from mtransfer.flow import DisFlow
 from mtransfer.guidance import FlowModel
 from mtransfer.metrics import background_psnr_db, flow_error
-from mtransfer.models import load_flow_model, model_side_px
+from mtransfer.models import READING_UPDATES, load_flow_model, model_side_px
 from mtransfer.photo import Photo
 from mtransfer.preview import with_flow, with_mask
 from mtransfer.raft import MAX_LEVELS
 from mtransfer.recipe import PhotoRecipe
-from mtransfer.run import READING_UPDATES, Run
+from mtransfer.run import Run
 from mtransfer.sampler import SIDE_MULTIPLE
 from mtransfer.subject import Subject
 from mtransfer.window import WHOLE, window

@@ -14,15 +14,14 @@ from mtransfer.models import (
     load_flow_model,
     load_guidance_decoder,
     load_pipeline,
+    load_reader,
     resolve_flow_model,
     resolve_guidance_decoder,
     resolve_model,
 )
-from mtransfer.raft import MAX_LEVELS
 from mtransfer.recipe import PhotoRecipe, Recipe
 from mtransfer.sampler import MotionGuidedPipeline
 
-READING_UPDATES = 12  # RAFT updates when reading a clip: no gradient needed, so more than in guidance
 T = TypeVar("T", bound=Recipe)
 R = TypeVar("R", bound=PhotoRecipe)
 
@@ -66,8 +65,8 @@ class Run:
         return pipe
 
     def reader(self) -> FlowModel:
-        """The flow estimator that reads clips, coarse to fine."""
-        return load_flow_model(self.recipe.flow_model, READING_UPDATES, MAX_LEVELS, self.device)
+        """The flow estimator that reads clips."""
+        return load_reader(self.recipe.flow_model, self.device)
 
     def guide(self) -> FlowModel:
         """The flow net that guides: the user's own, or as few updates of ours as the preset says."""

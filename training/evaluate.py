@@ -15,10 +15,11 @@ from mtransfer.errors import InputError
 from mtransfer.fill import fill_smooth
 from mtransfer.flow import DisFlow
 from mtransfer.guidance import FlowModel
-from mtransfer.models import load_pipeline
+from mtransfer.models import READING_UPDATES, load_pipeline
 from mtransfer.output import save_png
 from mtransfer.preview import sheet
 from mtransfer.raft import MAX_LEVELS, FlowNet, build_raft
+from mtransfer.reading import FusedFlow
 from mtransfer.segmenters import Segmenter, segment_by
 from mtransfer.settings import SamplerSettings
 from mtransfer.texture import seam_jump, sharpness
@@ -27,7 +28,6 @@ from training.flow_net import WEIGHTS
 from training.images import load_bank
 from training.trainer import ROOT
 
-UPDATES = 12
 SEGMENTERS: tuple[Segmenter, ...] = ("grabcut", "embedded")
 SMALLEST_HOLE_PX, SHEET_ROWS = 200, 8
 
@@ -84,8 +84,10 @@ def _tensor(array: np.ndarray) -> Tensor:
 
 def estimators(weights: Path) -> dict[str, FlowModel]:
     """Every flow estimator to compare, by name."""
+    net = FlowNet(build_raft("embedded", weights), READING_UPDATES, MAX_LEVELS)
     return {
-        "embedded RAFT": FlowNet(build_raft("embedded", weights), UPDATES, MAX_LEVELS),
+        "embedded RAFT": net,
+        "as clips are read": FusedFlow(net),
         "DIS": DisFlow(),
         "Farneback": Farneback(),
         "no motion": Still(),
@@ -226,11 +228,11 @@ def main() -> None:
     for size in (128, 256) if "composites" in parts else ():
         print(f"held-out composites, {size} px: mean end-point error in px (all, inside cut-outs)")
         for name, (everywhere, inside) in evaluate_flow(options.weights, size, options.count).items():
-            print(f"  {name:14} {everywhere:6.2f} {inside:6.2f}")
+            print(f"  {name:18} {everywhere:6.2f} {inside:6.2f}")
     for width in (256, 512) if "stereo" in parts else ():
         print(f"real stereo pairs, {width} px wide: mean end-point error in px")
         for name, errors in evaluate_stereo(options.weights, ROOT / "packages", width).items():
-            print(f"  {name:14} " + "  ".join(f"{pair} {error:6.2f}" for pair, error in errors.items()))
+            print(f"  {name:18} " + "  ".join(f"{pair} {error:6.2f}" for pair, error in errors.items()))
     if "segmenter" in parts:
         print("held-out composites, 256 px: median IoU of the subject (times it asked back)")
         for name, (median, refused) in evaluate_segmenter(options.count, 256).items():

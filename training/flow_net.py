@@ -17,13 +17,13 @@ from numpy.random import Generator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mtransfer.raft import build_raft, encode_source, refine
+from mtransfer.raft import build_raft, encode_source, enlarge, refine
 from training.compose import Motion, compose, jitter
 from training.images import ImageBank, load_bank
 from training.trainer import ROOT, Plan, as_tensor, batches, device, draw_curve, train
 
 UPDATES, GAMMA = 6, 0.8
-SIZES = ((128, 2), (192, 1))  # pixels a side, share of the batch
+SHAPES = ((128, 1, 1.0), (96, 2, 0.5), (192, 1, 0.5), (128, 2, 0.25))  # side in px, enlarged, share of the batch
 MOTIONS = (
     Motion(),
     Motion(shift=0.25, small=2.5, turn_deg=7.0, zoom=0.06, bend=0.006, patches=0.5),
@@ -34,14 +34,17 @@ WEIGHTS = Path("mtransfer/weights/flow")
 START = WEIGHTS / "embedded.safetensors"
 
 
-def sample(rng: Generator, bank: ImageBank, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Two frames float32[3,size,size] in [0,1] and the flow float32[2,size,size] in pixels."""
+def sample(rng: Generator, bank: ImageBank, size: int, enlarged: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Two frames float32[3,S,S] in [0,1] and the flow float32[2,S,S] in pixels, S = size * enlarged."""
     scene = compose(rng, bank, size, int(rng.integers(1, 4)), MOTIONS[rng.integers(len(MOTIONS))])
     second = jitter(rng, scene.after)
     if rng.random() < 0.25:  # pictures a sampler makes on its way are smooth and slightly wrong
         second = cv2.GaussianBlur(second, (0, 0), rng.uniform(0.8, 2.0))
         second = second + rng.normal(0, 0.02, second.shape)
-    return as_tensor(jitter(rng, scene.before)), as_tensor(second.clip(0, 1)), as_tensor(scene.flow)
+    frames = as_tensor(jitter(rng, scene.before)), as_tensor(second.clip(0, 1))
+    first_frame, second_frame = (enlarge(frame[None], enlarged)[0] for frame in frames)
+    flow = F.interpolate(as_tensor(scene.flow)[None] * enlarged, scale_factor=enlarged, mode="nearest")[0]
+    return first_frame, second_frame, flow
 
 
 def first_guess(flow: Tensor) -> Tensor:
@@ -84,7 +87,10 @@ def main() -> None:
     bank = load_bank(ROOT / "images" / "train")
     # Another stream after a stop, not the same one again.
     rng = np.random.default_rng([options.steps, (ROOT / "flow" / "last.pt").exists()])
-    sources = [batches(partial(sample, rng, bank, size), options.batch * count // 2) for size, count in SIZES]
+    sources = [
+        batches(partial(sample, rng, bank, size, enlarged), round(options.batch * share))
+        for size, enlarged, share in SHAPES
+    ]
 
     def loss_of(step: int) -> Tensor:
         first, second, flow = next(sources[step % len(sources)])

@@ -1,0 +1,96 @@
+"""How a clip is read with the embedded net: RAFT, refined, and dense inverse search where that explains more.
+
+A small net finds large motions and silhouettes but is a pixel off on still ground; dense inverse search is exact
+there and lost elsewhere. Each pixel takes the proposal that matches the frames better (Lempitsky et al., FusionFlow,
+CVPR 2008, here without the graph cut). There is no gradient through it: guidance uses the net alone.
+"""
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from mtransfer.flow import DisFlow, to_grey
+from mtransfer.raft import FlowNet, enlarge
+from mtransfer.warp import backward_warp
+
+TRAINED_SIDE_PX = 256  # smaller frames are enlarged towards it
+AGREES_PX = 2.0  # dense inverse search counts where its way there and back ends this near
+WINDOW_PX = 7  # matches are compared over squares of this many pixels to each side
+CENSUS_PX = 2
+CENSUS_SOFTNESS = 0.81 / 255  # the contrast and the difference at which the census distance saturates,
+CENSUS_LIMIT = 0.1  # both of Meister et al., UnFlow, AAAI 2018
+
+
+class FusedFlow:
+    """Flow between frames from two proposals, the net's and dense inverse search's. One instance a thread."""
+
+    def __init__(self, net: FlowNet) -> None:
+        self.net = net
+
+    def encode(self, source: Float[Tensor, "B 3 H W"]) -> None:
+        """Remember `source`, in [0,1]."""
+        self._source = source
+
+    def flow(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 2 H W"]:
+        """Forward flow in pixels from the remembered source to `image`, in [0,1]; without gradients."""
+        return self.both(self._source, image)[0]
+
+    @torch.no_grad()
+    def both(
+        self, first: Float[Tensor, "B 3 H W"], second: Float[Tensor, "B 3 H W"]
+    ) -> tuple[Float[Tensor, "B 2 H W"], Float[Tensor, "B 2 H W"]]:
+        """Flow in pixels from `first` to `second` and back, both in [0,1]."""
+        net = _refined(self.net, first, second), _refined(self.net, second, first)
+        search = _searched(first, second), _searched(second, first)
+        there = _fuse(first, second, net[0], *search)
+        return there, _fuse(second, first, net[1], *reversed(search))
+
+
+def _refined(net: FlowNet, first: Tensor, second: Tensor) -> Tensor:
+    """The net's flow, brought to the brightness edges by OpenCV's variational refinement (Brox et al., ECCV 2004)."""
+    times = max(1, round(TRAINED_SIDE_PX / max(first.shape[-2:])))
+    rough = net.between(enlarge(first, times), enlarge(second, times))
+    rough = F.interpolate(rough, first.shape[-2:], mode="area") / times
+    refinement = cv2.VariationalRefinement.create()
+    refined = [
+        refinement.calc(to_grey(a), to_grey(b), np.ascontiguousarray(flow.permute(1, 2, 0).cpu().numpy()))
+        for a, b, flow in zip(first, second, rough, strict=True)
+    ]
+    return torch.from_numpy(np.stack(refined)).permute(0, 3, 1, 2).to(first)
+
+
+def _searched(first: Tensor, second: Tensor) -> Tensor:
+    search = DisFlow()
+    search.encode(first)
+    return search.flow(second)
+
+
+def _fuse(first: Tensor, second: Tensor, net: Tensor, search: Tensor, search_back: Tensor) -> Tensor:
+    gap_px = (search + backward_warp(search_back, search, padding_mode="border")).norm(dim=1, keepdim=True)
+    agrees = _mean(gap_px, 1) < AGREES_PX
+    signs = _census(first), _census(second)
+    better = _mismatch(*signs, search) < _mismatch(*signs, net)
+    return torch.where(agrees & better, search, net)
+
+
+def _census(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B N H W"]:
+    """Every pixel's soft signs against its neighbours: what stays under changes of light."""
+    grey = F.pad(image.mean(dim=1, keepdim=True), (CENSUS_PX,) * 4, mode="replicate")
+    side = 2 * CENSUS_PX + 1
+    near = F.unfold(grey, side).view(len(image), side * side, *image.shape[-2:])
+    difference = near - image.mean(dim=1, keepdim=True)
+    return difference / (CENSUS_SOFTNESS + difference.square()).sqrt()
+
+
+def _mismatch(first: Tensor, second: Tensor, flow: Tensor) -> Float[Tensor, "B 1 H W"]:
+    """How badly `flow` matches two frames' census signs, averaged over a window; in [0,1]."""
+    squared = (first - backward_warp(second, flow, padding_mode="border")).square()
+    return _mean((squared / (CENSUS_LIMIT + squared)).mean(dim=1, keepdim=True), WINDOW_PX)
+
+
+def _mean(values: Tensor, reach_px: int) -> Tensor:
+    padded = F.pad(values, (reach_px,) * 4, mode="replicate")
+    return F.avg_pool2d(padded, 2 * reach_px + 1, stride=1)
