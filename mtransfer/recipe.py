@@ -74,16 +74,28 @@ class PhotoRecipe(Recipe):
     noise: Path | None = Field(None, description="start noise of a generated photo, for sampler.start=own")
 
 
-class TransferRecipe(PhotoRecipe):
-    """Move the photo's subject the way the clip's moves."""
+class ClipRecipe(PhotoRecipe):
+    """What every job that takes its motion from a clip has."""
 
     clip: Path = Field(description="the video", json_schema_extra={"argument": True})
-    pair: str = Field("", description="clip positions A:B, frames or seconds (12:40, 0.5s:1.5s); default: found")
     clip_subject: str = Field("auto", description=f"what of the clip moves: auto | moving | {DESCRIPTION_OF_SUBJECT}")
-    camera: Literal["remove", "keep"] = Field("remove", description="the clip's camera motion: remove | keep")
-    align: Literal["similarity", "none"] = Field(
-        "similarity", description="subject onto subject, or frame onto frame: similarity | none"
+    shot: int = Field(0, ge=0, description="which shot of a clip with cuts, from 1 on; 0: the one of the frames")
+    camera: Literal["remove", "keep", "photo"] = Field(
+        "remove", description="the clip's camera motion: remove | keep | photo (it moves the whole photo)"
     )
+    align: Literal["similarity", "affine", "thinplate", "none"] = Field(
+        "similarity",
+        description="subject onto subject, or frame onto frame: similarity | affine | thinplate (silhouettes) | none",
+    )
+    turn: bool = Field(False, description="turn the motion too, as the photo's subject is turned against the clip's")
+    mirror: bool = Field(False, description="the photo's subject faces the other way: mirror the motion")
+    strength_mask: Path | None = Field(None, description="grey picture of the photo's size: how much of it to apply")
+
+
+class TransferRecipe(ClipRecipe):
+    """Move the photo's subject the way the clip's moves."""
+
+    pair: str = Field("", description="clip positions A:B, frames or seconds (12:40, 0.5s:1.5s); default: found")
 
 
 class EditRecipe(PhotoRecipe):
