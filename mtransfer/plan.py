@@ -37,6 +37,7 @@ class Plan:
         settings: SamplerSettings,
         generator: torch.Generator | list[torch.Generator] | None,
         noise: Tensor | None = None,
+        carried: Tensor | None = None,
     ) -> None:
         self.pipe, self.photo, self.flow, self.draft, self.settings = pipe, photo, flow, draft, settings
         self.generator, self.noise = generator, noise
@@ -44,6 +45,7 @@ class Plan:
         with torch.no_grad():
             self.source = pipe.encode_image(photo)
             self.warped = pipe.encode_image(draft.image)
+            self.begun = self.warped if carried is None else pipe.encode_image((draft.image + carried).clamp(0, 1))
 
     def denoiser(self, prompt: Prompt | None) -> Denoiser:
         """The pipeline's net, shown what this job knows of the picture."""
@@ -155,7 +157,7 @@ class Plan:
             own = self._own_trajectory(eps)
             return own[0], [Anchor(outside, count, self.source, trajectory=own)]
         noise, a_t = self.draw(), self.timesteps.alpha_bar[0]
-        begun = {"warp": self.warped, "photo": self.source, "noise": torch.zeros_like(self.source)}
+        begun = {"warp": self.begun, "photo": self.source, "noise": torch.zeros_like(self.source)}
         subject = _to_cells(self._held(), self.source, solid=True)
         anchors = [
             Anchor(outside, count, self.source, noise),

@@ -98,6 +98,18 @@ class TransferRecipe(ClipRecipe):
     pair: str = Field("", description="clip positions A:B, frames or seconds (12:40, 0.5s:1.5s); default: found")
 
 
+class AnimateRecipe(ClipRecipe):
+    """Make a short animation: the photo's subject moves the way the clip's does, frame by frame."""
+
+    frames: str = Field(
+        "", description="clip positions A:B, without B, or A:B:S, every S-th (12:36, 1s:2s, 0:90:3); default: all"
+    )
+    reference: str = Field("first", description="the clip's frame that the photo stands for: first | auto | a position")
+    fps: float = Field(0.0, ge=0, le=120, description="frames a second of the animation; 0: as fast as the clip")
+    loop: Literal["none", "pingpong"] = Field("none", description="none | pingpong: there and back again")
+    format: str = Field("mp4,gif,png", description="what to write: one or more of mp4,gif,png")
+
+
 class EditRecipe(PhotoRecipe):
     """Move the photo's subject along a flow file or elementary motions about its centroid."""
 
@@ -116,7 +128,12 @@ class GenerateRecipe(Recipe):
     size: str = Field("", description="WIDTHxHEIGHT, multiples of 64 [default: the model's own square]")
 
 
-COMMANDS: dict[str, type[Recipe]] = {"transfer": TransferRecipe, "edit": EditRecipe, "generate": GenerateRecipe}
+COMMANDS: dict[str, type[Recipe]] = {
+    "transfer": TransferRecipe,
+    "animate": AnimateRecipe,
+    "edit": EditRecipe,
+    "generate": GenerateRecipe,
+}
 
 
 def _set(values: dict[str, Any], override: str) -> None:

@@ -17,13 +17,14 @@ from mtransfer.guidance import FlowModel
 from mtransfer.metrics import background_psnr_db, flow_error
 from mtransfer.models import READING_UPDATES, load_flow_model, model_side_px
 from mtransfer.photo import Photo
+from mtransfer.plan import Callback
 from mtransfer.preview import with_flow, with_mask
 from mtransfer.raft import MAX_LEVELS
 from mtransfer.recipe import PhotoRecipe
 from mtransfer.run import Run
-from mtransfer.sampler import SIDE_MULTIPLE
+from mtransfer.sampler import SIDE_MULTIPLE, MotionGuidedPipeline
 from mtransfer.subject import Subject
-from mtransfer.window import WHOLE, window
+from mtransfer.window import WHOLE, Window, window
 
 SHORTEST_SIDE_PX = 128
 SURROUNDINGS_SHARE = 0.35  # of what may change, on every side, for the model to go by
@@ -60,12 +61,14 @@ def finish(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: Pa
         draft = make_draft(own, flow.flow.to(run.device), mask, background)
     edited, evaluations = blend(own, draft.image, draft.edit), 0
     if recipe.sampler.steps:
-        rows, columns = WHOLE
+        where = WHOLE
         if recipe.sampler.crop:
-            rows, columns = window(draft.edit, SURROUNDINGS_SHARE, model_side_px(recipe.model))
-        cut = [each[..., rows, columns] for each in (own, mask, background, draft.image, draft.edit)]
-        part = FlowField(flow.flow[..., rows, columns], flow.confidence[..., rows, columns])
-        edited[..., rows, columns], evaluations = _sample(run, part, *cut)
+            where = window(draft.edit, SURROUNDINGS_SHARE, model_side_px(recipe.model))
+        with run.stage("model"):
+            tools = load_tools(run)
+        with run.stage("sample"):
+            part = cut(flow, own, mask, background, draft, where)
+            edited[..., where[0], where[1]], evaluations = sample_part(run, tools, part, _reporter(run))
     with run.stage("measure"):
         metrics = _measure(run, own, edited, flow, mask, draft) | {"guided_evaluations": evaluations}
     panels = [
@@ -80,42 +83,82 @@ def finish(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: Pa
     )
 
 
-def _sample(
-    run: Run, flow: FlowField, own: Tensor, mask: Tensor, background: Tensor, start: Tensor, edit: Tensor
+@dataclass(frozen=True)
+class Tools:
+    """What sampling needs that is loaded once: the pipeline, the flow net that guides, a generated photo's noise."""
+
+    pipe: MotionGuidedPipeline
+    guide: FlowModel
+    noise: Tensor | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """What of a photo is sampled, at the photo's own size: the flow, the photo, and its draft from parts.
+
+    `own`, `background` and `start`, the draft, are [1,3,H,W] in [0,1], `mask` and `edit` [1,1,H,W].
+    """
+
+    flow: FlowField
+    own: Tensor
+    mask: Tensor
+    background: Tensor
+    start: Tensor
+    edit: Tensor
+
+
+def cut(flow: FlowField, own: Tensor, mask: Tensor, background: Tensor, draft: Draft, where: Window) -> Part:
+    """The part of a job inside a window."""
+    rows, columns = where
+    pictures = [each[..., rows, columns] for each in (own, mask, background, draft.image, draft.edit)]
+    return Part(FlowField(flow.flow[..., rows, columns], flow.confidence[..., rows, columns]), *pictures)
+
+
+def load_tools(run: Run) -> Tools:
+    """The tools that a run's recipe names. Raises ModelError and InputError for what is not there."""
+    recipe = run.recipe
+    tools = Tools(run.pipeline(), run.guide(), _noise(recipe))
+    if recipe.model == "embedded" and not recipe.sampler.show_draft:
+        warn(f"--preset {recipe.preset}: {NO_GENERATOR}")
+    return tools
+
+
+def size_to_sample(run: Run, tools: Tools, own: Tensor) -> tuple[int, int]:
+    """(H, W) at which a part that shows `own` is sampled."""
+    # A generated photo keeps its size, for which alone its noise is right.
+    side = model_side_px(run.recipe.model) if tools.noise is None else max(own.shape[-2:])
+    return model_size((own.shape[-2], own.shape[-1]), side)
+
+
+def sample_part(
+    run: Run, tools: Tools, part: Part, on_step: Callback, carried: Tensor | None = None
 ) -> tuple[Tensor, int]:
-    """The edited photo at its own size, and the number of guided evaluations.
+    """The edited part at its own size, and the number of guided evaluations.
 
     What the sampler changed of its start at the model's size is added to the start at the photo's own size, so moved
-    detail stays as sharp as the photo.
+    detail stays as sharp as the photo. `carried`, at the size to sample, is added to the start beforehand.
     """
-    settings = run.recipe.sampler
-    with run.stage("model"):
-        noise, pipe, guide = _noise(run.recipe), run.pipeline(), run.guide()
-    # A generated photo keeps its size, for which alone its noise is right.
-    side = model_side_px(run.recipe.model) if noise is None else max(own.shape[-2:])
-    size = model_size((own.shape[-2], own.shape[-1]), side)
-    small = F.interpolate(own, size, mode="area")
-    with run.stage("sample"):
-        result = pipe(
-            small,
-            resize(flow, size).flow,
-            guide,
-            settings,
-            mask=F.interpolate(mask, size, mode="area"),
-            background=F.interpolate(background, size, mode="area"),
-            prompt=run.recipe.prompt,
-            negative_prompt=run.recipe.negative_prompt,
-            noise=noise,
-            energy_terms=run.energy_terms,
-            generator=torch.Generator().manual_seed(run.recipe.seed),
-            callback_on_step_end=_reporter(run),
-            output_type="pt",
-        )
-    if run.recipe.model == "embedded" and not settings.show_draft:
-        warn(f"--preset {run.recipe.preset}: {NO_GENERATOR}")
-    base_small, base = (result.draft.image, start) if settings.start == "warp" else (small, own)
-    change = F.interpolate(result.images - base_small, own.shape[-2:], mode="bicubic", align_corners=False)
-    return blend(own, (base + change).clamp(0, 1), edit), result.evaluations
+    settings, size = run.recipe.sampler, size_to_sample(run, tools, part.own)
+    small = F.interpolate(part.own, size, mode="area")
+    result = tools.pipe(
+        small,
+        resize(part.flow, size).flow,
+        tools.guide,
+        settings,
+        mask=F.interpolate(part.mask, size, mode="area"),
+        background=F.interpolate(part.background, size, mode="area"),
+        prompt=run.recipe.prompt,
+        negative_prompt=run.recipe.negative_prompt,
+        noise=tools.noise,
+        carried=carried,
+        energy_terms=run.energy_terms,
+        generator=torch.Generator().manual_seed(run.recipe.seed),
+        callback_on_step_end=on_step,
+        output_type="pt",
+    )
+    base_small, base = (result.draft.image, part.start) if settings.start == "warp" else (small, part.own)
+    change = F.interpolate(result.images - base_small, part.own.shape[-2:], mode="bicubic", align_corners=False)
+    return blend(part.own, (base + change).clamp(0, 1), part.edit), result.evaluations
 
 
 def _noise(recipe: PhotoRecipe) -> Tensor | None:

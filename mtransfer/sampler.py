@@ -83,6 +83,7 @@ class MotionGuidedPipeline(DiffusionPipeline):
         prompt: str = "",
         negative_prompt: str = "",
         noise: Tensor | None = None,
+        carried: Tensor | None = None,
         energy_terms: Sequence[EnergyTerm] = (),
         generator: torch.Generator | list[torch.Generator] | None = None,
         callback_on_step_end: Callback | None = None,
@@ -93,10 +94,11 @@ class MotionGuidedPipeline(DiffusionPipeline):
         image: [B,3,H,W] in [0,1] or PIL, sides multiples of 64; flow: [B,2,H,W] forward flow in pixels; mask:
         [B,1,H,W] in [0,1], by default where the flow is not zero; `background`: the image without its subject, by
         default filled from around it; `flow_model` guides, by default the embedded RAFT; `settings`: by default the
-        preset `fast`; `noise`: the start noise of a generated image (start=own); `energy_terms` are added to the
-        energy; `generator`: one, or one an image. `callback_on_step_end(pipe, step, t, values)` gets `latents`, `x0`,
-        `energy` and the `count` of steps after each evaluation; `latents` that it returns in a dict take the place of
-        the loop's. Raises InputError for sizes that do not fit and flow that is not finite.
+        preset `fast`; `noise`: the start noise of a generated image (start=own); `carried` [B,3,H,W] is added to the
+        warp that sampling begins with (start=warp), what an earlier frame's result added to its own; `energy_terms` are
+        added to the energy; `generator`: one, or one an image. `callback_on_step_end(pipe, step, t, values)` gets
+        `latents`, `x0`, `energy` and the `count` of steps after each evaluation; `latents` that it returns in a dict
+        take the place of the loop's. Raises InputError for sizes that do not fit and flow that is not finite.
         """
         settings = settings or SamplerSettings.from_preset("fast")
         photo = _as_tensor(image).to(self._execution_device, torch.float32)
@@ -106,7 +108,7 @@ class MotionGuidedPipeline(DiffusionPipeline):
         draft = _drafts(photo, flow, mask, background)
         if settings.steps == 0:
             return MotionGuidedOutput(_as_type(draft.image, output_type), draft, None, 0)
-        plan = Plan(self, photo, flow, draft, settings, generator, noise)
+        plan = Plan(self, photo, flow, draft, settings, generator, noise, carried)
         eps = plan.denoiser(self._encode_prompt(prompt, negative_prompt, settings.guidance_scale))
         guidance = plan.guidance(flow_model or _embedded_flow_model(settings, self._execution_device), energy_terms)
         energy, evaluations, step = None, 0, None
