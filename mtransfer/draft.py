@@ -39,7 +39,7 @@ def make_draft(
 ) -> Draft:
     """Move the masked subject of `photo` along `flow` over the background, by default the photo without its subject."""
     behind = take_out(photo, mask) if background is None else background
-    halo = _halo_px(photo)
+    halo = halo_px(photo)
     rows, columns = swept(flow, mask, 2 * halo + 3 * FEATHER_PX)
     there = _draft(*(each[..., rows, columns] for each in (photo, flow, mask, behind)), halo=halo)
     pictures = {"image": behind.clone()} | {part.name: torch.zeros_like(mask) for part in fields(Draft)[1:]}
@@ -61,13 +61,14 @@ def _draft(photo: Tensor, flow: Tensor, mask: Tensor, background: Tensor, *, hal
 
 def take_out(photo: Float[Tensor, "1 3 H W"], mask: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 3 H W"]:
     """The photo with the masked subject, its halo too, filled from what is around it."""
-    hole, filled = grow((mask > 0.05).to(photo), _halo_px(photo)), photo.clone()
+    hole, filled = grow((mask > 0.05).to(photo), halo_px(photo)), photo.clone()
     rows, columns = window(hole, SURROUNDINGS_SHARE, WORK_SIDE_PX)
     filled[..., rows, columns] = fill_exemplar(photo[..., rows, columns], hole[..., rows, columns])
     return filled
 
 
-def _halo_px(photo: Tensor) -> int:
+def halo_px(photo: Tensor) -> int:
+    """How far, in pixels, a subject's blurred edge and contact shadow reach beyond its mask."""
     return max(2, round(HALO_SHARE * max(photo.shape[-2:])))
 
 
