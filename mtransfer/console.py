@@ -54,7 +54,7 @@ def _insistent_interrupt() -> Iterator[None]:
 def _fail(message: str, code: int) -> None:
     if os.environ.get("MTRANSFER_DEBUG") == "1":
         raise
-    print(f"error: {_one_line(message)}", file=sys.stderr)
+    print(f"error: {one_line(message)}", file=sys.stderr)
     raise SystemExit(code) from None
 
 
@@ -63,7 +63,7 @@ def say(message: str) -> None:
     print(message, file=sys.stderr)
 
 
-def _one_line(message: str) -> str:
+def one_line(message: str) -> str:
     """What cannot be printed, escaped: a file's name may hold line breaks and a terminal's commands."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in message
@@ -72,7 +72,7 @@ def _one_line(message: str) -> str:
 
 def warn(message: str) -> None:
     """One line on stderr about what the user gave and what will not be as they may think."""
-    print(f"warning: {_one_line(message)}", file=sys.stderr)
+    print(f"warning: {one_line(message)}", file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -96,9 +96,10 @@ def progress(*, quiet: bool) -> Iterator[Report]:
 
         def report(stage: str, done: int, total: int, energy: float | None) -> None:
             shown = "" if energy is None else f"energy {energy:.2f}"
-            if bars.tasks[0].description != stage:
+            # "frames: 3 of 24" goes on where "frames: 2 of 24" was, with its estimate of the time left.
+            if bars.tasks[0].description.split(":")[0] != stage.split(":")[0]:
                 bars.reset(task, total=total, description=stage, energy=shown)
-            bars.update(task, completed=done, total=total, energy=shown)
+            bars.update(task, completed=done, total=total, description=stage, energy=shown)
 
         yield report
 
