@@ -12,7 +12,8 @@ from mtransfer.reference import PRESETS, settings_reference
 from mtransfer.settings import load_preset, pipelines_folder
 from mtransfer.stored import read_stored
 
-NAMES = ["clip_to_photo", *(f"presets/{name}" for name in sorted(PRESETS))]
+JOBS = ["clip_to_photo", "folder_batch"]
+NAMES = [*JOBS, *(f"presets/{name}" for name in sorted(PRESETS))]
 
 
 def files() -> dict[str, Path]:
@@ -43,7 +44,7 @@ def test_a_copy_is_a_recipe(name, tmp_path, capsys) -> None:
     assert (ended.code, ended.out) == (0, f"{path}\n")
     stored = read_stored(str(path))
     assert stored.command == "transfer"
-    if name != "clip_to_photo":
+    if name not in JOBS:
         assert stored.values == {"sampler": load_preset(name.removeprefix("presets/"))}
 
 
