@@ -4,34 +4,53 @@ python -m benchmarks.retargeting [--flow-model auto|embedded|raft_large|dis] [--
 """
 
 import argparse
+import tempfile
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from benchmarks.motionbench import ClipCase, load_clip_cases
+from benchmarks.motionbench import CLIP_FPS, ClipCase, load_clip_cases
 from benchmarks.statistics import interval
+from mtransfer.camera import fit_cameras, without_camera
+from mtransfer.clip import write_video
+from mtransfer.clipmotion import read_motion, retargeted
 from mtransfer.console import strict_json
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
-from mtransfer.flow import estimate_field
-from mtransfer.guidance import FlowModel
-from mtransfer.models import load_reader
-from mtransfer.retarget import camera_flow, fit_similarity, moving_subject, retarget, without_camera
+from mtransfer.output import save_png
+from mtransfer.recipe import TransferRecipe
+from mtransfer.retarget import fit_similarity, retarget
+from mtransfer.run import start
 from mtransfer.subject import Subject, subject_from_mask
 
 
-def carried(case: ClipCase, field: FlowField, *, clip_mask_known: bool) -> Tensor:
-    """The flow [1,2,H,W] on the photo: the clip's subject found, or known, the camera taken off, the motion carried."""
-    frame = case.frames[0]
-    if clip_mask_known:
-        subject = subject_from_mask(frame, case.clip_masks[0])
-        camera = camera_flow(field, 1 - subject.mask)
-    else:
-        subject, camera = moving_subject(frame, field)
-    photo = Subject(case.photo[0], case.photo_mask[0], (0.0, 0.0, 0.0, 0.0))
-    still = FlowField(without_camera(field.flow, camera), field.confidence)
-    return retarget(still, fit_similarity(subject, photo), subject.mask, photo.mask, 1.0).flow
+def read_and_carried(case: ClipCase, flow_model: str, *, clip_mask_known: bool) -> Tensor:
+    """The flow [1,2,H,W] on the photo, by the tool's own path from a clip file; the clip's subject found, or known."""
+    with tempfile.TemporaryDirectory(prefix="mtransfer-") as folder:
+        clip, mask, photo = (Path(folder) / name for name in ("clip.mp4", "mask.png", "photo.png"))
+        write_video(case.frames, clip, CLIP_FPS)
+        save_png(case.clip_masks[0].expand(3, -1, -1), mask)
+        save_png(case.photo[0], photo)
+        given = {"clip": clip, "photo": photo, "flow_model": flow_model, "device": "cpu"}
+        subject = {"clip_subject": str(mask)} if clip_mask_known else {}
+        run, recipe = start(TransferRecipe, TransferRecipe.build(given | subject, []))
+        subjects = (_photo_subject(case),)
+        motion = read_motion(run, recipe, subjects, [len(case.frames) - 1], 0)
+        return retargeted(motion, subjects, 0).flow
+
+
+def known_and_carried(case: ClipCase) -> Tensor:
+    """The same where the clip's flow and its subject are known."""
+    subject, field = subject_from_mask(case.frames[0], case.clip_masks[0]), FlowField.from_flow(case.clip_flow)
+    still = without_camera(field.flow, fit_cameras(field, 1 - subject.mask))
+    photo = _photo_subject(case)
+    own = FlowField(still, field.confidence)
+    return retarget(own, fit_similarity(subject, photo), subject.mask, photo.mask, 1.0).flow
+
+
+def _photo_subject(case: ClipCase) -> Subject:
+    return subject_from_mask(case.photo[0], case.photo_mask[0])
 
 
 def errors(case: ClipCase, flow: Tensor) -> dict[str, float]:
@@ -47,14 +66,17 @@ def errors(case: ClipCase, flow: Tensor) -> dict[str, float]:
     }
 
 
-def measure(case: ClipCase, model: FlowModel) -> dict[str, dict[str, float] | None]:
+def measure(case: ClipCase, flow_model: str) -> dict[str, dict[str, float] | None]:
     """Errors by what was known: nothing, the clip's subject, or its flow as well. None where nothing was found."""
-    read = estimate_field(model, case.frames[:1], case.frames[-1:])
-    exact = FlowField.from_flow(case.clip_flow)
+    ways = {
+        "whole path": lambda: read_and_carried(case, flow_model, clip_mask_known=False),
+        "subject known": lambda: read_and_carried(case, flow_model, clip_mask_known=True),
+        "flow known": lambda: known_and_carried(case),
+    }
     found: dict[str, dict[str, float] | None] = {}
-    for name, field, known in (("whole path", read, False), ("subject known", read, True), ("flow known", exact, True)):
+    for name, carry in ways.items():
         try:
-            found[name] = errors(case, carried(case, field, clip_mask_known=known))
+            found[name] = errors(case, carry())
         except InputError:
             found[name] = None
     return found
@@ -66,8 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--split", choices=("reported", "tuning"), default=None)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
-    model = load_reader(options.flow_model, torch.device("cpu"))
-    rows = {case.name: {"camera": case.camera, **measure(case, model)} for case in load_clip_cases(options.split)}
+    cases = load_clip_cases(options.split)
+    rows = {case.name: {"camera": case.camera, **measure(case, options.flow_model)} for case in cases}
     print(table(rows))
     if options.json:
         options.json.write_text(strict_json(rows, indent=1) + "\n", encoding="utf-8")

@@ -7,7 +7,7 @@ can be opened at all.
 import contextlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -83,14 +83,22 @@ def read_frames(
     With `long_side`, in pixels, frames are resized to it as they are read, aspect kept. Raises InputError when an
     index is outside the clip, none is given, or a frame cannot be decoded.
     """
+    frames = np.stack(list(walk_frames(clip, indices, long_side)))
+    return torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous().float() / 255
+
+
+def walk_frames(
+    clip: Clip | str | os.PathLike[str], indices: Sequence[int], long_side: int | None = None
+) -> Iterator[NDArray[np.uint8]]:
+    """As `read_frames`, one after the other as uint8[H,W,3]: in one pass where `indices` ascend."""
     path = clip.path if isinstance(clip, Clip) else Path(clip)
     reader = _open(path)
     if not indices:
         raise InputError(f"no frames asked of {path}; name at least one")
     for index in indices:
         _require_frame(index, len(reader), path)
-    frames = [_resize(_read_rgb(reader, index, path), long_side) for index in indices]
-    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous().float() / 255
+    for index in indices:
+        yield _resize(_read_rgb(reader, index, path), long_side)
 
 
 def require_pair(clip: Clip) -> None:
@@ -129,9 +137,9 @@ def parse_pair(text: str, clip: Clip) -> tuple[int, int]:
 
 
 def write_video(
-    frames: Float32[Tensor, "T 3 H W"], path: str | os.PathLike[str], fps: float, comment: str = ""
+    frames: Iterable[Float32[Tensor, "3 H W"]], path: str | os.PathLike[str], fps: float, comment: str = ""
 ) -> None:
-    """Write frames, RGB in [0,1], as an H.264 mp4 with `comment` in its comment tag.
+    """Write frames, RGB in [0,1] and all of one size, as an H.264 mp4 with `comment` in its comment tag.
 
     Sides are made even by repeating the last row or column. The file appears under its name only when whole.
     Raises InputError when it cannot be written or fps is not above 0.
@@ -207,17 +215,18 @@ def _resize(frame: NDArray[np.uint8], long_side: int | None) -> NDArray[np.uint8
     return resized.astype(np.uint8, copy=False)
 
 
-def _encode(frames: Tensor, path: Path, rate: Fraction, comment: str) -> None:
-    height, width = frames.shape[-2:]
-    pictures = F.pad(frames, (0, width % 2, 0, height % 2), mode="replicate")
+def _encode(frames: Iterable[Tensor], path: Path, rate: Fraction, comment: str) -> None:
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         container.metadata["comment"] = comment
         stream = container.add_stream("libx264", rate=rate, options={"crf": str(CRF)})
-        stream.height, stream.width = pictures.shape[-2:]
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context
         context.colorspace = context.color_primaries = context.color_trc = BT709
-        for picture in pictures:
+        for frame in frames:
+            height, width = frame.shape[-2:]
+            picture = F.pad(frame[None], (0, width % 2, 0, height % 2), mode="replicate")[0]
+            if not context.is_open:
+                stream.height, stream.width = picture.shape[-2:]
             container.mux(stream.encode(_video_frame(picture)))
         container.mux(stream.encode())
 

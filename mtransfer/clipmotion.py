@@ -6,24 +6,36 @@
 
 `flow` is a FlowField with T = 1 at the photo's size, of the motion from the reference frame to `motion.frames[index]`:
 zero for the reference frame itself and outside the photo's subjects. With `camera == "photo"` the photo itself is to be
-moved first, by `camera_on_photo(motion, index, size)`, and the flow is of the subjects in the photo so moved.
+moved first, by `camera_on_photo(motion, index, size)`, and the flow is of the subjects before that.
+Which frames there are to take: `shots.choose_shot(clip, recipe.shot, frames)`, whose Shot has `first` and `end`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from mtransfer.clip import probe, read_frames
+from mtransfer.camera import fit_cameras, resized, without_camera
+from mtransfer.clip import Clip, probe, read_frames, require_pair
+from mtransfer.clipreading import Reading, read_clip
+from mtransfer.console import warn
+from mtransfer.errors import InputError
 from mtransfer.field import FlowField
-from mtransfer.flow import estimate_field
-from mtransfer.models import reading_side_px
-from mtransfer.recipe import ClipRecipe
-from mtransfer.retarget import Fit, fit_similarity, moving_subject, retarget, without_camera
+from mtransfer.recipe import ClipRecipe, specs_of
+from mtransfer.retarget import Fit, fit_subjects, retarget
 from mtransfer.run import Run
-from mtransfer.subject import Subject
+from mtransfer.shots import choose_shot, warn_of_shots
+from mtransfer.silhouette import faces_the_other_way, likeness
+from mtransfer.smoothing import smooth_over_time
+from mtransfer.subject import Subject, segment, subject_from_mask
+from mtransfer.tracking import moving_subjects, track, within
+
+MOVING = "moving"  # the subject of a clip when none is named
+CLEARLY_MORE_ALIKE = 0.02  # of overlap, for a frame to be the reference instead of the first
+LEAST_SHARE = 0.02  # of a subject that must be known in a frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +48,11 @@ class ClipMotion:
     """
 
     reference: int  # frame number in the clip
-    frames: tuple[int, ...]  # frame numbers, in the order asked for
+    frames: tuple[int, ...]  # frame numbers, ascending
     times_s: tuple[float, ...]  # when each of them is shown
     picture: Tensor  # float32[3,h,w] in [0,1], the reference frame
     subjects: tuple[Subject, ...]  # in the reference frame
+    masks: Tensor  # bool[T,S,h,w], each subject in each frame
     field: FlowField
     camera: Tensor  # float32[T,3,3]
     fits: tuple[Fit, ...]
@@ -48,23 +61,46 @@ class ClipMotion:
 def read_motion(
     run: Run, recipe: ClipRecipe, photo_subjects: Sequence[Subject], frames: Sequence[int], reference: int | None = None
 ) -> ClipMotion:
-    """Read how the clip's subjects move from `reference` to each of `frames`, frame numbers of the clip, one shot.
+    """Read how the clip's subjects move from `reference` to each of `frames`, ascending frame numbers of one shot.
 
-    Without a reference, the one of `frames` whose subject looks most like the photo's. Clip and photo subjects pair
-    in order. Raises InputError for frames across a cut, for nothing that moves and for a subject that is not there.
+    Without a reference it is the one of `frames` whose subject looks most like the photo's. Clip and photo subjects
+    pair in order. Raises InputError for frames across a cut, for nothing that moves and for a subject that is not
+    there.
     """
     clip = probe(recipe.clip)
-    first = frames[0] if reference is None else reference
-    side = min(reading_side_px(recipe.flow_model), max(clip.size))
-    pictures = read_frames(clip, [first, *frames], long_side=side).to(run.device)
-    fields = [estimate_field(run.reader(), pictures[:1], picture[None]) for picture in pictures[1:]]
-    subject, camera = moving_subject(pictures[0], fields[-1])
-    flow = torch.cat([without_camera(field.flow, camera) for field in fields])
-    field = FlowField(flow, torch.cat([field.confidence for field in fields]))
-    times_s = tuple(clip.timestamps_s[frame] for frame in frames)
-    homographies = torch.eye(3).expand(len(flow), -1, -1)
-    fits = (fit_similarity(subject, photo_subjects[0]),)
-    return ClipMotion(first, tuple(frames), times_s, pictures[0], (subject,), field, homographies, fits)
+    require_pair(clip)
+    wanted = tuple(frames)
+    warn_of_shots(clip, choose_shot(clip, recipe.shot, wanted if reference is None else (reference, *wanted)))
+    start = wanted[0] if reference is None else reference
+    reading = read_clip(run, clip, recipe.flow_model, (start, *wanted), quick=recipe.sampler.steps == 0)
+    field = reading.flow_from(start, wanted)
+    subjects = _clip_subjects(recipe, clip, reading, start, field, len(photo_subjects))
+    masks = track(torch.cat([each.mask for each in subjects]), *reading.path(start, wanted))
+    if reference is None and (best := _most_alike(masks, photo_subjects, wanted)) != start:
+        start, subjects = best, _subjects_at(reading, best, masks[wanted.index(best)])
+        field = reading.flow_from(start, wanted)
+    return _motion(recipe, clip, reading, start, wanted, subjects, masks, field, photo_subjects)
+
+
+def _motion(
+    recipe: ClipRecipe,
+    clip: Clip,
+    reading: Reading,
+    start: int,
+    wanted: tuple[int, ...],
+    subjects: tuple[Subject, ...],
+    masks: Tensor,
+    field: FlowField,
+    photo_subjects: Sequence[Subject],
+) -> ClipMotion:
+    everything = torch.cat([each.mask for each in subjects]).amax(dim=0, keepdim=True)
+    cameras = _cameras(recipe, field, everything)
+    still = FlowField(without_camera(field.flow, cameras), within(field, everything, masks))
+    still = _held(smooth_over_time(still, torch.tensor(wanted).float(), float(start)), everything, wanted)
+    times_s = tuple(clip.timestamps_s[frame] for frame in wanted)
+    fits = tuple(_fit(recipe, *pair) for pair in zip(subjects, photo_subjects, strict=True))
+    picture = reading.picture(start)
+    return ClipMotion(start, wanted, times_s, picture, subjects, masks, still, cameras.float(), fits)
 
 
 def retargeted(
@@ -77,15 +113,79 @@ def retargeted(
 ) -> FlowField:
     """The flow (T = 1) on the photo, at its size, of the motion to `motion.frames[index]`.
 
-    `strength_mask` in [0,1] multiplies it pixel by pixel.
+    Where photo subjects overlap the first counts. `strength_mask` in [0,1] multiplies the flow pixel by pixel.
     """
     field = FlowField(motion.field.flow[index : index + 1], motion.field.confidence[index : index + 1])
-    return retarget(field, motion.fits[0], motion.subjects[0].mask, photo_subjects[0].mask, strength)
+    total = torch.zeros_like(photo_subjects[0].mask).expand(3, -1, -1)
+    for fit, own, photo in reversed(list(zip(motion.fits, motion.subjects, photo_subjects, strict=True))):
+        one = retarget(field, fit, own.mask, photo.mask, strength)
+        total = torch.where(photo.mask > 0, torch.cat([one.flow, one.confidence], dim=1)[0], total)
+    flow = total[None, :2] if strength_mask is None else total[None, :2] * strength_mask
+    return FlowField(flow, total[None, 2:])
 
 
-def camera_on_photo(motion: ClipMotion, index: int, size: tuple[int, int]) -> Float[Tensor, "3 3"]:
-    """The camera's motion to `motion.frames[index]` as a homography of a photo of `size` = (H, W) pixels, float64.
+def camera_on_photo(motion: ClipMotion, index: int, size: tuple[int, int]) -> Float64[Tensor, "3 3"]:
+    """The camera's motion to `motion.frames[index]` as a homography of a photo of `size` = (H, W) pixels.
 
     The clip's frame is laid over the photo's, centre on centre and long side on long side.
     """
-    return torch.eye(3, dtype=torch.float64)
+    height, width = motion.field.size
+    scale = max(size) / max(height, width)
+    offset = ((size[1] - 1) - scale * (width - 1)) / 2, ((size[0] - 1) - scale * (height - 1)) / 2
+    return resized(motion.camera[index].double(), scale, offset)
+
+
+def _clip_subjects(
+    recipe: ClipRecipe, clip: Clip, reading: Reading, start: int, field: FlowField, count: int
+) -> tuple[Subject, ...]:
+    picture = reading.picture(start)
+    if recipe.clip_subject in ("auto", MOVING):
+        return moving_subjects(picture, field, count)
+    specs = specs_of(recipe.clip_subject)
+    if len(specs) != count:
+        raise InputError(f"--clip-subject: {len(specs)} for {count} of the photo; give as many of each, they pair")
+    image = read_frames(clip, [start])[0]  # points, boxes and masks are of the clip's own size
+    return tuple(_named(image, spec, picture) for spec in specs)
+
+
+def _named(image: Tensor, spec: str, picture: Tensor) -> Subject:
+    mask = segment(image, spec, flag="--clip-subject").mask
+    return subject_from_mask(picture, F.interpolate(mask[None], picture.shape[-2:], mode="area")[0])
+
+
+def _subjects_at(reading: Reading, frame: int, masks: Bool[Tensor, "S h w"]) -> tuple[Subject, ...]:
+    picture = reading.picture(frame)
+    return tuple(subject_from_mask(picture, mask[None].to(picture)) for mask in masks)
+
+
+def _most_alike(masks: Bool[Tensor, "T S h w"], photo_subjects: Sequence[Subject], frames: tuple[int, ...]) -> int:
+    """The frame whose first subject, centred and equal in area, overlaps most with the photo's, or the first."""
+    photo = photo_subjects[0].mask
+    alike = [likeness(mask[:1].to(photo), photo) if bool(mask[0].any()) else 0.0 for mask in masks]
+    return frames[alike.index(max(alike))] if max(alike) > alike[0] + CLEARLY_MORE_ALIKE else frames[0]
+
+
+def _cameras(recipe: ClipRecipe, field: FlowField, subjects: Tensor) -> Float64[Tensor, "T 3 3"]:
+    if recipe.camera == "keep" or recipe.clip_subject == "all":
+        return torch.eye(3, dtype=torch.float64).expand(len(field.flow), -1, -1)
+    return fit_cameras(field, 1 - subjects)
+
+
+def _held(field: FlowField, subjects: Float[Tensor, "1 h w"], frames: tuple[int, ...]) -> FlowField:
+    """Where the subjects are lost from sight they stay as they were last seen. Raises InputError if never seen."""
+    share = (field.confidence * subjects).sum(dim=(1, 2, 3)) / subjects.sum()
+    seen = [index for index, each in enumerate(share.tolist()) if each > LEAST_SHARE]
+    if not seen:
+        raise InputError("the clip's subject cannot be followed in these frames; choose others or name --clip-subject")
+    if len(seen) == len(frames):
+        return field
+    lost = [frames[index] for index in range(len(frames)) if index not in seen]
+    warn(f"the clip's subject is lost in {len(lost)} of {len(frames)} frames, first in {lost[0]}; it holds still there")
+    nearest = [min(seen, key=lambda other: abs(frames[other] - frame)) for frame in frames]
+    return FlowField(field.flow[nearest], field.confidence[nearest])
+
+
+def _fit(recipe: ClipRecipe, own: Subject, photo: Subject) -> Fit:
+    if recipe.align != "none" and not recipe.mirror and faces_the_other_way(own.mask, photo.mask):
+        warn("the photo's subject seems to face the other way than the clip's; --mirror mirrors the motion")
+    return fit_subjects(own, photo, recipe.align, turn=recipe.turn, mirror=recipe.mirror)

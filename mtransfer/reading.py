@@ -12,12 +12,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from mtransfer.flow import DisFlow, to_grey
+from mtransfer.flow import DisFlow, consistency, to_grey
 from mtransfer.raft import FlowNet, enlarge
 from mtransfer.warp import backward_warp
 
 TRAINED_SIDE_PX = 256  # smaller frames are enlarged towards it
 AGREES_PX = 2.0  # dense inverse search counts where its way there and back ends this near
+LOST_REACH_PX = 4  # what is lost over a square of this many pixels to each side is no mere occlusion
+LARGEST_LOST_SHARE = 0.003
 WINDOW_PX = 7  # matches are compared over squares of this many pixels to each side
 CENSUS_PX = 2
 CENSUS_SOFTNESS = 0.81 / 255  # the contrast and the difference at which the census distance saturates,
@@ -43,10 +45,33 @@ class FusedFlow:
         self, first: Float[Tensor, "B 3 H W"], second: Float[Tensor, "B 3 H W"]
     ) -> tuple[Float[Tensor, "B 2 H W"], Float[Tensor, "B 2 H W"]]:
         """Flow in pixels from `first` to `second` and back, both in [0,1]."""
+        return self._fused(first, second, _searched(first, second), _searched(second, first))
+
+    def _fused(self, first: Tensor, second: Tensor, search: Tensor, search_back: Tensor) -> tuple[Tensor, Tensor]:
         net = _refined(self.net, first, second), _refined(self.net, second, first)
-        search = _searched(first, second), _searched(second, first)
-        there = _fuse(first, second, net[0], *search)
-        return there, _fuse(second, first, net[1], *reversed(search))
+        there = _fuse(first, second, net[0], search, search_back)
+        return there, _fuse(second, first, net[1], search_back, search)
+
+
+class ThriftyFlow(FusedFlow):
+    """As FusedFlow, but dense inverse search alone for frames between which it agrees with itself all over."""
+
+    @torch.no_grad()
+    def both(
+        self, first: Float[Tensor, "B 3 H W"], second: Float[Tensor, "B 3 H W"]
+    ) -> tuple[Float[Tensor, "B 2 H W"], Float[Tensor, "B 2 H W"]]:
+        """Flow in pixels from `first` to `second` and back, both in [0,1]."""
+        there, back = _searched(first, second), _searched(second, first)
+        hard = (_lost_share(there, back) > LARGEST_LOST_SHARE) | (_lost_share(back, there) > LARGEST_LOST_SHARE)
+        if bool(hard.any()):
+            there[hard], back[hard] = self._fused(first[hard], second[hard], there[hard], back[hard])
+        return there, back
+
+
+def _lost_share(flow: Tensor, back: Tensor) -> Float[Tensor, "B"]:
+    """The share of the picture where the way there and back ends elsewhere, thin bands of occlusion left out."""
+    lost = 1 - consistency(flow, back)
+    return (_mean(lost, LOST_REACH_PX) > 0.8).to(flow).mean(dim=(1, 2, 3))
 
 
 def _refined(net: FlowNet, first: Tensor, second: Tensor) -> Tensor:

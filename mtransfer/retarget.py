@@ -1,9 +1,9 @@
-"""From the motion in a clip to a motion of the photo's subject: camera off, fit, transport, fill."""
+"""From the motion of a clip's subject to a motion of the photo's: fit, transport, fill."""
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
-import cv2
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -12,112 +12,100 @@ from torch import Tensor
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.fill import fill_motion
-from mtransfer.subject import Subject, refine, subject_from_mask
+from mtransfer.silhouette import centroid, spread
+from mtransfer.subject import Subject
 from mtransfer.warp import pixel_grid, sample
 
-RANSAC_PX = 1.0
-CAMERA_ROUNDS = 3
-STILL_SHARE = 0.3  # of the fastest motion: what is slower is not the subject
-STILL_PX = 0.75
-SMALLEST_SUBJECT_SHARE = 0.004
+WORK_SIDE_PX = 512  # the motion is smooth: on larger photos it is carried and filled on a coarser grid
+LONG = 1.25  # ratio of a silhouette's long axis to its short one, below which it points nowhere
+
+Align = Literal["similarity", "affine", "thinplate", "none"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fit:
-    """The affine map from clip pixels to photo pixels: p_photo = linear @ p_clip + offset, both float64 numpy-like."""
+    """The map from clip pixels to photo pixels: p_photo = linear @ p_clip + offset, bent where `bend` is given.
+
+    `bend` float32[1,2,h,w], in pixels of the clip: the photo's point q = linear^-1 (p - offset) lies on the clip's
+    point q + bend(q). Vectors are carried by `linear` alone, so that a translation stays one.
+    """
 
     linear: Tensor  # [2,2]
     offset: Tensor  # [2]
+    bend: Tensor | None = None
 
     def to_clip(self, points: Float[Tensor, "1 2 H W"]) -> Float[Tensor, "1 2 H W"]:
         """Clip pixels of photo pixels (x, y)."""
         inverse = torch.linalg.inv(self.linear)
-        return torch.einsum("ij,bjhw->bihw", inverse, points - self.offset.view(1, 2, 1, 1))
+        straight = torch.einsum("ij,bjhw->bihw", inverse, points - self.offset.view(1, 2, 1, 1))
+        return straight if self.bend is None else straight + sample(self.bend.to(straight), straight)
 
 
-def camera_flow(field: FlowField, outside: Float[Tensor, "1 H W"]) -> Float[Tensor, "1 2 H W"]:
-    """The flow in pixels that the camera alone causes: a similarity fitted by RANSAC to confident flow in `outside`.
+def fit_subjects(clip: Subject, photo: Subject, align: Align, *, turn: bool = False, mirror: bool = False) -> Fit:
+    """The clip's subject laid on the photo's: with `turn` long axis on long axis, with `mirror` left for right."""
+    if align == "none":
+        sizes = [(s.image.shape[-2], s.image.shape[-1]) for s in (clip, photo)]
+        return fit_frames(sizes[0], sizes[1])
+    if align == "thinplate":
+        from mtransfer.thinplate import bent  # scipy is slow to import
 
-    Zero where too little confident flow is left to fit.
-    """
-    flow, trusted = field.flow[:1], field.confidence[0, 0] * outside[0] > 0.5
-    step = max(1, min(flow.shape[-2:]) // 64)
-    grid = pixel_grid(flow)
-    rows, columns = trusted[::step, ::step].nonzero(as_tuple=True)
-    if len(rows) < 16:
-        return torch.zeros_like(flow)
-    start = grid[0, :, ::step, ::step][:, rows, columns].T.cpu().numpy()
-    moved = start + flow[0, :, ::step, ::step][:, rows, columns].T.cpu().numpy()
-    cv2.setRNGSeed(0)
-    matrix, _ = cv2.estimateAffinePartial2D(start, moved, method=cv2.RANSAC, ransacReprojThreshold=RANSAC_PX)
-    if matrix is None:
-        return torch.zeros_like(flow)
-    similarity = torch.from_numpy(matrix).to(flow)
-    moved_grid = torch.einsum("ij,bjhw->bihw", similarity[:, :2], grid) + similarity[:, 2].view(1, 2, 1, 1)
-    return moved_grid - grid
-
-
-def without_camera(flow: Float[Tensor, "1 2 H W"], camera: Float[Tensor, "1 2 H W"]) -> Float[Tensor, "1 2 H W"]:
-    """The flow that a camera standing still would see: C^-1(p + flow(p)) - p, C the affine motion of the camera.
-
-    Subtracting the camera's flow would leave the motion turned and scaled as the camera turned and zoomed.
-    """
-    origin = camera[0, :, 0, 0]
-    across, down = (camera[0, :, 0, -1] - origin) / (camera.shape[-1] - 1), (camera[0, :, -1, 0] - origin)
-    linear = torch.eye(2).to(camera) + torch.stack([across, down / (camera.shape[-2] - 1)], dim=1)
-    grid = pixel_grid(flow)
-    ended = grid + flow - origin.view(1, 2, 1, 1)
-    return torch.einsum("ij,bjhw->bihw", torch.linalg.inv(linear), ended) - grid
-
-
-def moving_subject(image: Float[Tensor, "3 H W"], field: FlowField) -> tuple[Subject, Float[Tensor, "1 2 H W"]]:
-    """What moves against the camera, and the camera's flow [1,2,H,W]: found in turn, each from the other.
-
-    Raises InputError when nothing moves.
-    """
-    outside = torch.ones_like(field.confidence[0])
-    for _ in range(CAMERA_ROUNDS):
-        camera = camera_flow(field, outside)
-        mask = _moving(field, camera)
-        outside = 1 - mask
-    if mask.mean() < SMALLEST_SUBJECT_SHARE:
-        raise InputError("nothing moves against the camera in these frames; choose others with --pair A:B")
-    return subject_from_mask(image, refine(image, mask)), camera
-
-
-def _moving(field: FlowField, camera: Tensor) -> Tensor:
-    """The connected part [1,H,W] with the most confident motion against the camera, its gaps closed."""
-    speed = (field.flow[:1] - camera).norm(dim=1)[0].cpu().numpy()
-    confident = speed * field.confidence[0, 0].cpu().numpy()
-    moving = (speed > max(STILL_PX, STILL_SHARE * float(np.quantile(confident, 0.99)))).astype(np.uint8)
-    reach = max(3, round(0.02 * max(speed.shape))) | 1
-    closed = cv2.morphologyEx(moving, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
-    opened = cv2.morphologyEx(closed, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3)))
-    _, labels = cv2.connectedComponents(opened)
-    motion = np.bincount(labels.ravel(), confident.ravel())
-    motion[0] = 0
-    best = labels == int(motion.argmax()) if motion.any() else np.zeros_like(labels, bool)
-    return torch.from_numpy(best.astype(np.float32))[None].to(field.flow)
-
-
-def subject_motion_px(subject: Subject, field: FlowField, camera: Float[Tensor, "1 2 H W"]) -> float:
-    """The subject's mean confident motion against the camera in pixels, times the share of it that is confident."""
-    inside = subject.mask[None] * field.confidence[:1]
-    speed = (field.flow[:1] - camera).norm(dim=1, keepdim=True)
-    return float((speed * inside).sum() / subject.mask.sum() * inside.sum() / subject.mask.sum())
+        return bent(_centred(_similar(clip, photo, turn, mirror), clip, photo), clip, photo)
+    linear = _affine if align == "affine" else _similar
+    return _centred(linear(clip, photo, turn, mirror), clip, photo)
 
 
 def fit_similarity(clip: Subject, photo: Subject) -> Fit:
     """Centroid onto centroid, scaled by the root of the ratio of the areas; no rotation."""
-    scale = (photo.mask.sum() / clip.mask.sum()).sqrt()
-    linear = scale * torch.eye(2).to(scale)
-    return Fit(linear, _centroid(photo.mask) - linear @ _centroid(clip.mask))
+    return fit_subjects(clip, photo, "similarity")
 
 
 def fit_frames(clip_size: tuple[int, int], photo_size: tuple[int, int]) -> Fit:
     """The clip's frame stretched onto the photo's: the alignment `none`, the paper's own transfer."""
     scale = torch.tensor([photo_size[1] / clip_size[1], photo_size[0] / clip_size[0]])
     return Fit(torch.diag(scale), (scale - 1) / 2)
+
+
+def _centred(linear: Tensor, clip: Subject, photo: Subject) -> Fit:
+    return Fit(linear, centroid(photo.mask) - linear @ centroid(clip.mask))
+
+
+def _similar(clip: Subject, photo: Subject, turn: bool, mirror: bool) -> Tensor:
+    scale = (photo.mask.sum() / clip.mask.sum()).sqrt()
+    return scale * _turned(clip, photo, turn, mirror)
+
+
+def _affine(clip: Subject, photo: Subject, turn: bool, mirror: bool) -> Tensor:
+    """Spread onto spread by the map that turns least: S_p^1/2 (S_p^1/2 S_c S_p^1/2)^-1/2 S_p^1/2, symmetric.
+
+    The optimal transport between two Gaussians (Knott and Smith, 1984).
+    """
+    before = _turned(clip, photo, turn, mirror)
+    wide, own = before @ spread(clip.mask) @ before.T, _root(spread(photo.mask))
+    return own @ torch.linalg.inv(_root(own @ wide @ own)) @ own @ before
+
+
+def _turned(clip: Subject, photo: Subject, turn: bool, mirror: bool) -> Tensor:
+    """The orthogonal part: nothing, a mirror, the smaller turn between the long axes, or both."""
+    flip = torch.diag(clip.mask.new_tensor([-1.0 if mirror else 1.0, 1.0]))
+    if not turn:
+        return flip
+    own, other = _axis_rad(flip @ spread(clip.mask) @ flip), _axis_rad(spread(photo.mask))
+    angle = 0.0 if own is None or other is None else (other - own + math.pi / 2) % math.pi - math.pi / 2
+    cos, sin = math.cos(angle), math.sin(angle)
+    return flip.new_tensor([[cos, -sin], [sin, cos]]) @ flip
+
+
+def _axis_rad(covariance: Tensor) -> float | None:
+    """The direction of the long axis; none where there is none."""
+    values, vectors = torch.linalg.eigh(covariance)
+    if values[1] < LONG**2 * values[0]:
+        return None
+    return math.atan2(float(vectors[1, 1]), float(vectors[0, 1]))
+
+
+def _root(matrix: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(matrix)
+    return vectors @ torch.diag(values.clamp_min(1e-6).sqrt()) @ vectors.T
 
 
 def retarget(
@@ -129,20 +117,24 @@ def retarget(
     their full length up to the silhouette, whose edge would smear otherwise. Raises InputError when nothing confident
     falls onto the subject.
     """
-    points = fit.to_clip(pixel_grid(photo_mask[None]).to(fit.linear))
-    known = field.confidence[:1] * clip_mask[None]
-    weight = sample(known, points, padding_mode="zeros").clamp(0, 1)
-    flow = sample(field.flow[:1] * known, points, padding_mode="zeros") / weight.clamp_min(1e-6)
-    flow = torch.einsum("ij,bjhw->bihw", fit.linear.to(flow), flow) * strength
-    subject = (photo_mask[None] > 0).to(flow)
-    trusted = (weight > 0.5).to(flow) * weight
-    if not bool((trusted * subject).any()):
+    size = (photo_mask.shape[-2], photo_mask.shape[-1])
+    every = max(1, -(-max(size) // WORK_SIDE_PX))
+    coarse = F.max_pool2d((photo_mask[None] > 0).to(photo_mask), every, ceil_mode=True)
+    points = pixel_grid(coarse).to(fit.linear) * every + (every - 1) / 2
+    flow, trusted = _carried(field, fit, clip_mask, points)
+    if not bool((trusted * coarse).any()):
         raise InputError("no confident motion falls onto the photo's subject; choose another --pair or --clip-subject")
-    filled = fill_motion(flow, trusted)
-    confidence = F.avg_pool2d(trusted, 3, stride=1, padding=1)
+    filled, confidence = fill_motion(flow, trusted) * strength, F.avg_pool2d(trusted, 3, stride=1, padding=1)
+    if every > 1:
+        places = (pixel_grid(photo_mask[None]) - (every - 1) / 2) / every
+        filled, confidence = sample(filled, places), sample(confidence, places).clamp(0, 1)
+    subject = (photo_mask[None] > 0).to(flow)
     return FlowField(filled * subject, confidence * subject)
 
 
-def _centroid(mask: Float[Tensor, "1 H W"]) -> Float[Tensor, "2"]:
-    grid = pixel_grid(mask[None])[0]
-    return (grid * mask).sum(dim=(1, 2)) / mask.sum()
+def _carried(field: FlowField, fit: Fit, clip_mask: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    """The clip's vectors at the photo's `points`, and how far they are to be trusted there."""
+    places, known = fit.to_clip(points), field.confidence[:1] * clip_mask[None]
+    weight = sample(known, places, padding_mode="zeros").clamp(0, 1)
+    flow = sample(field.flow[:1] * known, places, padding_mode="zeros") / weight.clamp_min(1e-6)
+    return torch.einsum("ij,bjhw->bihw", fit.linear.to(flow), flow), (weight > 0.5).to(flow) * weight

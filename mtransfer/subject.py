@@ -57,7 +57,7 @@ def segment(
         seed = _point_seed if len(numbers) == 2 else _box_seed
         mask = _cut_out(image, *seed(_small(image), _scaled(numbers, image, f"{flag} {spec}")))
     else:
-        mask = _mask_file(Path(spec), image)
+        mask = read_mask(Path(spec), image)
     share = float(mask.mean())
     if not SMALLEST_SHARE <= share <= (LARGEST_SHARE if word in ("alpha", "salient") else 1):
         raise InputError(f"{flag} {spec}: no clear subject found; point at it with {flag} x,y or a box")
@@ -225,7 +225,7 @@ def _box_seed(small: NDArray[np.uint8], box: list[float]) -> tuple[NDArray[np.ui
     return seed, seed == cv2.GC_PR_FGD
 
 
-def _mask_file(path: Path, image: Tensor) -> Tensor:
+def read_mask(path: Path, image: Tensor) -> Tensor:
     """A mask picture of the image's size: its alpha where it has one, else its brightness."""
     photo = read_photo(path)
     mask = photo.alpha if photo.alpha is not None else photo.image.mean(dim=0, keepdim=True)

@@ -1,40 +1,28 @@
 """The jobs: a recipe in, a moved photo out."""
 
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from mtransfer.cache import file_hash, remember
+from mtransfer.camera import pan
 from mtransfer.clip import parse_pair, probe, read_frames, require_pair
+from mtransfer.clipmotion import MOVING, ClipMotion, camera_on_photo, read_motion, retargeted
 from mtransfer.elementary import edit_field
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
-from mtransfer.flow import estimate_field
-from mtransfer.models import EMBEDDED_SIDE_PX, flow_model_id, reading_side_px
 from mtransfer.photo import Photo, read_photo
 from mtransfer.preview import with_flow, with_mask
-from mtransfer.recipe import EditRecipe, TransferRecipe
+from mtransfer.recipe import EditRecipe, TransferRecipe, specs_of
 from mtransfer.render import Panels, TransferOutput, finish
-from mtransfer.retarget import (
-    Fit,
-    camera_flow,
-    fit_frames,
-    fit_similarity,
-    moving_subject,
-    retarget,
-    subject_motion_px,
-    without_camera,
-)
 from mtransfer.run import Run, start
 from mtransfer.segmenters import segment_by
-from mtransfer.subject import Subject, resolve_word, segment, subject_from_mask
+from mtransfer.shots import choose_shot
+from mtransfer.subject import Subject, read_mask, resolve_word, subject_from_mask
+from mtransfer.tracking import NOTHING_MOVES, subject_motion_px
 
-CANDIDATES, NEAREST_SHARE = 7, 0.06  # frames tried as B, from this share of the clip to its end
-MOVING = "moving"  # the subject of a clip, or of a flow file, when none is named
+CANDIDATES, NEAREST_SHARE = 7, 0.06  # frames tried as B, from this share of the shot to its end
 
 
 def transfer(recipe: TransferRecipe | None = None, **options: Any) -> TransferOutput:
@@ -45,23 +33,19 @@ def transfer(recipe: TransferRecipe | None = None, **options: Any) -> TransferOu
     names; `energy_terms`, EnergyTerms to add to the energy. Raises InputError and ModelError, one line each.
     """
     run, recipe = start(TransferRecipe, recipe, **options)
-    photo, subject = _photo_and_subject(run, recipe.subject)
+    photo, subjects = _photo_and_subjects(run, recipe.subject)
     with run.stage("clip"):
-        frames, pair = _read_pair(recipe, run)
-        run.resolve(
-            pair=f"{pair[0]}:{pair[1]}", clip_subject=MOVING if recipe.clip_subject == "auto" else recipe.clip_subject
-        )
-        reading = _read_flow(run, frames, recipe.clip, pair)
-        clip_subject, motion = _clip_motion(recipe, frames, reading, pair[0])
+        motion, index = _read_pair(run, recipe, subjects)
+        run.resolve(pair=f"{motion.reference}:{motion.frames[index]}")
+        if recipe.clip_subject == "auto":
+            run.resolve(clip_subject=MOVING)
     with run.stage("retarget"):
-        fit = _fit(recipe, clip_subject, subject)
-        flow = retarget(motion, fit, clip_subject.mask, subject.mask, recipe.strength)
-    panels: Panels = [
-        (f"clip, frame {pair[0]}", with_mask(frames[0], clip_subject.mask)),
-        (f"clip, frame {pair[1]}", frames[1]),
-        ("its flow", with_flow(frames[0], motion.flow[0])),
-    ]
-    return finish(run, photo, subject, flow, panels)
+        grey = None if recipe.strength_mask is None else read_mask(recipe.strength_mask, photo.image)
+        flow = retargeted(motion, subjects, index, strength=recipe.strength, strength_mask=grey)
+        whole = _together(photo, subjects)
+    if recipe.camera == "photo":
+        photo, whole, flow = _panned(photo, whole, flow, motion, index)
+    return finish(run, photo, whole, flow, _panels(recipe, motion, index))
 
 
 def edit(recipe: EditRecipe | None = None, **options: Any) -> TransferOutput:
@@ -71,87 +55,65 @@ def edit(recipe: EditRecipe | None = None, **options: Any) -> TransferOutput:
     """
     run, recipe = start(EditRecipe, recipe, **options)
     told_by_flow = recipe.flow is not None and recipe.subject in ("auto", MOVING)
-    photo, subject = _photo_and_subject(run, "all" if told_by_flow else recipe.subject)
+    photo, subjects = _photo_and_subjects(run, "all" if told_by_flow else recipe.subject)
     if told_by_flow:
         run.resolve(subject=MOVING)
-    subject, flow = edit_field(recipe, photo, subject)
+    subject, flow = edit_field(recipe, photo, _together(photo, subjects))
     return finish(run, photo, subject, flow, [])
 
 
-def _photo_and_subject(run: Run, spec: str) -> tuple[Photo, Subject]:
+def _photo_and_subjects(run: Run, text: str) -> tuple[Photo, tuple[Subject, ...]]:
     with run.stage("photo"):
         recipe = run.recipe
         photo = read_photo(recipe.photo)
-        run.resolve(subject=resolve_word(spec, photo.alpha))
-        return photo, segment_by(recipe.segmenter, photo.image, spec, photo.alpha, device=run.device)
+        specs = [resolve_word(spec, photo.alpha) for spec in specs_of(text)]
+        run.resolve(subject=";".join(specs))
+        found = [segment_by(recipe.segmenter, photo.image, spec, photo.alpha, device=run.device) for spec in specs]
+        return photo, tuple(found)
 
 
-def _read_pair(recipe: TransferRecipe, run: Run) -> tuple[Tensor, tuple[int, int]]:
-    """Frames A and B [2,3,H,W] at the size flow is read at, and their numbers."""
+def _together(photo: Photo, subjects: tuple[Subject, ...]) -> Subject:
+    mask = torch.stack([subject.mask for subject in subjects]).amax(dim=0)
+    return subjects[0] if len(subjects) == 1 else subject_from_mask(photo.image, mask)
+
+
+def _read_pair(run: Run, recipe: TransferRecipe, subjects: tuple[Subject, ...]) -> tuple[ClipMotion, int]:
+    """The motion from A, and which of its frames is B: without a pair, of a few the one with most motion."""
     clip = probe(recipe.clip)
     require_pair(clip)
-    pair = parse_pair(recipe.pair, clip) if recipe.pair else _liveliest_pair(recipe, clip.frame_count, run)
-    side = min(reading_side_px(recipe.flow_model), max(clip.size))
-    return read_frames(clip, list(pair), long_side=side).to(run.device), pair
-
-
-def _liveliest_pair(recipe: TransferRecipe, frame_count: int, run: Run) -> tuple[int, int]:
-    """The first frame and the one with the largest confident subject motion, of a few tried."""
+    if recipe.pair:
+        first, second = parse_pair(recipe.pair, clip)
+        return read_motion(run, recipe, subjects, [second], first), 0
+    shot = choose_shot(clip, recipe.shot, ())
     shares = np.geomspace(NEAREST_SHARE, 1, CANDIDATES)  # dense near A, where flow is surest
-    candidates = [int(index) for index in np.unique((shares * (frame_count - 1)).round()) if index > 0]
-    frames = read_frames(recipe.clip, [0, *candidates], long_side=EMBEDDED_SIDE_PX).to(run.device)
-    motions = []
-    for index, second in zip(candidates, frames[1:], strict=True):
-        reading = _read_flow(run, torch.stack([frames[0], second]), recipe.clip, (0, index))
-        try:
-            motions.append(subject_motion_px(*_subject_and_camera(frames[0], reading)))
-        except InputError:
-            motions.append(0.0)
-    if not any(motions):
-        raise InputError(f"{recipe.clip}: nothing moves against the camera; choose frames with --pair A:B")
-    return 0, candidates[int(np.argmax(motions))]
+    steps = (shares * (shot.end - 1 - shot.first)).round().astype(int)
+    candidates = sorted({shot.first + int(step) for step in steps if step > 0})
+    if not candidates:
+        raise InputError(f"shot {shot.number} of {clip.path} is one frame; choose another with --shot N")
+    motion = read_motion(run, recipe, subjects, candidates, shot.first)
+    motions_px = subject_motion_px(motion.subjects[0], motion.field)
+    if not any(motions_px):
+        raise InputError(f"{recipe.clip}: {NOTHING_MOVES}")
+    return motion, int(np.argmax(motions_px))
 
 
-def _read_flow(run: Run, frames: Tensor, clip: Path, pair: tuple[int, int]) -> FlowField:
-    """Flow and confidence from the first frame to the second, from the cache where they were read before."""
-    key = {
-        "clip": file_hash(clip),
-        "pair": pair,
-        "size": frames.shape[-2:],
-        "model": flow_model_id(run.recipe.flow_model),
-        "device": run.device.type,
-    }
-
-    def read() -> dict[str, Tensor]:
-        field = estimate_field(run.reader(), frames[:1], frames[1:])
-        return {"flow": field.flow, "confidence": field.confidence}
-
-    held = remember("flow", key, read)
-    return FlowField(held["flow"].to(frames), held["confidence"].to(frames))
+def _panned(
+    photo: Photo, subject: Subject, flow: FlowField, motion: ClipMotion, index: int
+) -> tuple[Photo, Subject, FlowField]:
+    """The whole photo moved as the clip's camera moves, and the subject's motion in it."""
+    camera = camera_on_photo(motion, index, (photo.image.shape[-2], photo.image.shape[-1]))
+    image, mask, moved = pan(camera, photo.image, subject.mask, flow)
+    return replace(photo, image=image), subject_from_mask(image, mask), moved
 
 
-def _subject_and_camera(frame: Tensor, reading: FlowField) -> tuple[Subject, FlowField, Tensor]:
-    subject, camera = moving_subject(frame, reading)
-    return subject, reading, camera
-
-
-def _clip_motion(recipe: TransferRecipe, frames: Tensor, reading: FlowField, first: int) -> tuple[Subject, FlowField]:
-    """The clip's subject in its frame `first`, and its flow with the camera's taken off where asked."""
-    if recipe.clip_subject in ("auto", MOVING):
-        subject, camera = moving_subject(frames[0], reading)
-    else:
-        # Points, boxes and masks are of the clip's own size.
-        whole = segment(read_frames(recipe.clip, [first])[0], recipe.clip_subject, flag="--clip-subject")
-        small = F.interpolate(whole.mask[None], frames.shape[-2:], mode="area")[0]
-        subject = subject_from_mask(frames[0], small.to(frames))
-        camera = camera_flow(reading, 1 - subject.mask)
-    if recipe.camera == "keep" or recipe.clip_subject == "all":
-        return subject, reading
-    return subject, FlowField(without_camera(reading.flow, camera), reading.confidence)
-
-
-def _fit(recipe: TransferRecipe, clip_subject: Subject, subject: Subject) -> Fit:
-    if recipe.align == "none":
-        height_width = [tuple(s.image.shape[-2:]) for s in (clip_subject, subject)]
-        return fit_frames(*height_width)  # type: ignore[arg-type]
-    return fit_similarity(clip_subject, subject)
+def _panels(recipe: TransferRecipe, motion: ClipMotion, index: int) -> Panels:
+    seen = torch.stack([subject.mask for subject in motion.subjects]).amax(dim=0)
+    second = read_frames(recipe.clip, [motion.frames[index]], long_side=max(motion.picture.shape[-2:]))[0]
+    return [
+        (f"clip, frame {motion.reference}", with_mask(motion.picture, seen)),
+        (
+            f"clip, frame {motion.frames[index]}",
+            with_mask(second, motion.masks[index].any(dim=0, keepdim=True).float()),
+        ),
+        ("its flow", with_flow(motion.picture, motion.field.flow[index])),
+    ]

@@ -1,0 +1,95 @@
+"""A stretch of a clip read once: its frames at the size flow is read at, and the flow from each to the next."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mtransfer.cache import file_hash, remember
+from mtransfer.clip import Clip, walk_frames
+from mtransfer.field import FlowField
+from mtransfer.guidance import FlowModel
+from mtransfer.longflow import Links, Pictures, as_floats, follow, read_links
+from mtransfer.models import flow_model_id, reading_side_px
+from mtransfer.raft import FlowNet
+from mtransfer.reading import FusedFlow, ThriftyFlow
+from mtransfer.run import Run
+
+MOST_LINKS = 12  # between two wanted frames: more would add errors and time
+QUICK_UPDATES, QUICK_LEVELS = 4, 1
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Frames of a clip by number, as 8-bit pictures, and the links between them."""
+
+    frames: tuple[int, ...]  # ascending
+    pictures: Pictures
+    links: Links
+    device: torch.device
+    key: dict[str, Any] = field(repr=False)
+
+    def picture(self, frame: int) -> Float[Tensor, "3 H W"]:
+        """A frame in [0,1], on the CPU."""
+        index = self.frames.index(frame)
+        return as_floats(self.pictures[index : index + 1], torch.device("cpu"))[0]
+
+    def path(self, start: int, wanted: Sequence[int]) -> tuple[Links, Tensor, int, list[int]]:
+        """Links, pictures, and the places among them of a frame and of the wanted ones."""
+        return self.links, self.pictures, self.frames.index(start), [self.frames.index(each) for each in wanted]
+
+    def flow_from(self, start: int, wanted: Sequence[int]) -> FlowField:
+        """Flow from frame `start` to each of `wanted`, from the cache where it was read before."""
+
+        def read() -> dict[str, Tensor]:
+            found = follow(*self.path(start, wanted), self.device)
+            return {"flow": found.flow.half(), "confidence": found.confidence.half()}
+
+        held = remember("longflow", self.key | {"start": start, "wanted": list(wanted)}, read)
+        return FlowField(held["flow"].float(), held["confidence"].float())
+
+
+def read_clip(run: Run, clip: Clip, flow_model: str, frames: Sequence[int], *, quick: bool) -> Reading:
+    """Read a clip from the first to the last of `frames`; `quick` is for previews, where large motions may get lost."""
+    stations = between(frames)
+    side = min(reading_side_px(flow_model), max(clip.size))
+    pictures = torch.from_numpy(np.stack(list(walk_frames(clip, stations, side)))).permute(0, 3, 1, 2).contiguous()
+    key = {
+        "clip": file_hash(clip.path),
+        "frames": stations,
+        "size": pictures.shape[-2:],
+        "model": flow_model_id(flow_model),
+        "device": run.device.type,
+        "quick": quick,
+    }
+
+    def read() -> dict[str, Tensor]:
+        links = read_links(
+            _reader(run, quick), pictures, run.device, lambda done, total: run.report("clip", done, total, None)
+        )
+        return {"forward": links.forward, "backward": links.backward}
+
+    held = remember("links", key, read)
+    return Reading(tuple(stations), pictures, Links(held["forward"], held["backward"]), run.device, key)
+
+
+def between(frames: Sequence[int]) -> list[int]:
+    """The wanted frame numbers and some evenly between them, ascending."""
+    ordered = sorted(set(frames))
+    stations = ordered[:1]
+    for first, second in itertools.pairwise(ordered):
+        links = min(MOST_LINKS, second - first)
+        stations += [first + round((second - first) * part / links) for part in range(1, links + 1)]
+    return stations
+
+
+def _reader(run: Run, quick: bool) -> FlowModel:
+    reader = run.reader()
+    if not isinstance(reader, FusedFlow):
+        return reader
+    return ThriftyFlow(FlowNet(reader.net.net, QUICK_UPDATES, QUICK_LEVELS) if quick else reader.net)

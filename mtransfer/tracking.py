@@ -1,0 +1,162 @@
+"""The subjects of a clip: what moves against the camera, or what was named, found in one frame and carried on."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtransfer.camera import camera_flow, fit_cameras
+from mtransfer.errors import InputError
+from mtransfer.field import FlowField
+from mtransfer.longflow import Links, Pictures, as_floats
+from mtransfer.subject import Subject, refine, subject_from_mask
+from mtransfer.warp import backward_warp, grow
+
+ROUNDS = 3
+LOOKED_AT = 8  # frames, evenly among those read, in which motion is looked for
+STILL_SHARE = 0.3  # of the fastest motion: what is slower is not the subject
+STILL_PX = 0.75
+SMALLEST_SUBJECT_SHARE = 0.004
+SMALLEST_PART = 0.05  # of the first part, to be one with it
+TOGETHER_SHARE = 0.6  # of a part, that one turn or growth must explain
+TOGETHER_PX, TOGETHER_TOLERANCE = 1.0, 0.1  # of the mean motion
+FEWEST, THINNED = 64, 3  # pixels to fit to; every how many-th is taken
+LEAST_TRUST = 0.05  # so that what is never confident still has a speed
+STRAY_SHARE = 0.03  # of the long side: how far a tracked silhouette may be off
+SAME = 0.7  # overlap of a carried mask and its refinement, below which the refinement strayed
+NOTHING_MOVES = "nothing moves against the camera in these frames; choose others with --pair A:B, or --clip-subject x,y"
+
+
+def moving_subjects(image: Float[Tensor, "3 H W"], field: FlowField, count: int = 1) -> tuple[Subject, ...]:
+    """The `count` largest coherent motions against the camera, the one that moves most first.
+
+    Subject and camera are found in turn, each from the other. Raises InputError when fewer move.
+    """
+    chosen = np.unique(np.linspace(0, len(field.flow) - 1, LOOKED_AT).round().astype(int))
+    some = FlowField(field.flow[chosen], field.confidence[chosen])
+    masks = [torch.zeros_like(field.confidence[0])]
+    for _ in range(ROUNDS):
+        cameras = fit_cameras(some, 1 - torch.stack(masks).amax(dim=0))
+        masks = _moving(some, cameras, count)
+    if not masks:
+        raise InputError(NOTHING_MOVES)
+    if len(masks) < count:
+        raise InputError(f"{len(masks)} things move in the clip, not {count}; name each with --clip-subject")
+    return tuple(subject_from_mask(image, refine(image, mask)) for mask in masks)
+
+
+def _moving(field: FlowField, cameras: Float64[Tensor, "T 3 3"], count: int) -> list[Tensor]:
+    """Connected parts [1,H,W] with the most confident motion against the camera, their gaps closed."""
+    still = torch.cat([camera_flow(camera, field.flow) for camera in cameras])
+    speed_px = (field.flow - still).norm(dim=1)
+    trust = field.confidence[:, 0]
+    weight = trust.clamp_min(LEAST_TRUST)
+    speed = ((speed_px * weight).sum(dim=0) / weight.sum(dim=0)).cpu().numpy()
+    confident = (speed_px * trust).mean(dim=0).cpu().numpy()
+    moving = (speed > max(STILL_PX, STILL_SHARE * float(np.quantile(confident, 0.99)))).astype(np.uint8)
+    labels = _parts(moving)
+    motion = np.bincount(labels.ravel(), confident.ravel())
+    motion[0] = 0
+    ordered = [label for label in np.argsort(-motion) if motion[label] > 0]
+    parts = [labels == label for label in ordered]
+    if count == 1 and len(parts) > 1:
+        liveliest = int((speed_px * trust).sum(dim=(1, 2)).argmax())
+        parts = [_turning_together(parts, field.flow[liveliest].cpu().numpy(), trust[liveliest].cpu().numpy() > 0.5)]
+    masks = [torch.from_numpy(part.astype(np.float32))[None].to(field.flow) for part in parts[:count]]
+    return [mask for mask in masks if mask.mean() > SMALLEST_SUBJECT_SHARE]
+
+
+def _turning_together(
+    parts: list[NDArray[np.bool_]], flow: NDArray[np.float32], trusted: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """The first part and those that turn or grow about one place with it, and what lies between them and does too.
+
+    What turns stands still near its centre, so its ends are found apart.
+    """
+    joined = parts[0]
+    for part in parts[1:]:
+        both = [_shared_motion(joined | part, flow, trusted, here) for here in (joined, part)]
+        if part.mean() > SMALLEST_PART * joined.mean() and min(share for share, _ in both) > TOGETHER_SHARE:
+            between = cv2.convexHull(cv2.findNonZero((joined | part).astype(np.uint8)))
+            hull = cv2.fillConvexPoly(np.zeros(part.shape, np.uint8), between, 1) > 0
+            joined = joined | part | (hull & both[0][1])
+    return joined
+
+
+def _shared_motion(
+    union: NDArray[np.bool_], flow: NDArray[np.float32], trusted: NDArray[np.bool_], here: NDArray[np.bool_]
+) -> tuple[float, NDArray[np.bool_]]:
+    """The share of `here` that a similarity fitted to the union's motion explains, and all that it explains."""
+    y, x = np.mgrid[: union.shape[0], : union.shape[1]]
+    start, moved = np.stack([x, y], axis=-1), np.stack([x + flow[0], y + flow[1]], axis=-1)
+    known = union & trusted
+    if known.sum() < FEWEST or not (here & known).any():
+        return 0.0, known
+    tolerance_px = TOGETHER_PX + TOGETHER_TOLERANCE * float(np.hypot(*flow[:, known]).mean())
+    cv2.setRNGSeed(0)
+    matrix, _ = cv2.estimateAffinePartial2D(
+        start[known][::THINNED].astype(np.float64),
+        moved[known][::THINNED].astype(np.float64),
+        ransacReprojThreshold=tolerance_px,
+    )
+    if matrix is None:
+        return 0.0, known
+    explained = np.linalg.norm(start @ matrix[:, :2].T + matrix[:, 2] - moved, axis=-1) < tolerance_px
+    return float(explained[here & known].mean()), explained
+
+
+def _parts(moving: NDArray[np.uint8]) -> NDArray[np.int32]:
+    reach = max(3, round(0.02 * max(moving.shape))) | 1
+    closed = cv2.morphologyEx(moving, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    opened = cv2.morphologyEx(closed, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3)))
+    return np.asarray(cv2.connectedComponents(opened)[1])
+
+
+def subject_motion_px(subject: Subject, still: FlowField) -> list[float]:
+    """For each frame the subject's mean confident motion in pixels, times the share of it that is confident.
+
+    `still` is a field with the camera's motion taken off.
+    """
+    inside = subject.mask[None] * still.confidence
+    total = subject.mask.sum()
+    speed = still.flow.norm(dim=1, keepdim=True)
+    motion, share = ((part * inside).sum(dim=(1, 2, 3)) / total for part in (speed, torch.ones_like(speed)))
+    return [float(each) for each in motion * share]
+
+
+def track(
+    masks: Float[Tensor, "S H W"], links: Links, pictures: Pictures, start: int, wanted: Sequence[int]
+) -> Bool[Tensor, "T S H W"]:
+    """Subjects' masks in picture `start` carried along the links to each of `wanted`, drawn to the edges on the way."""
+    found = {start: masks}
+    for towards in (1, -1):
+        last = max((towards * index for index in wanted), default=start) * towards
+        carried = masks
+        for index in range(start, last, towards):
+            there = index + towards
+            back = links.step(there, -towards, carried).flow
+            carried = backward_warp(carried[None], back, padding_mode="zeros")[0]
+            carried = _redrawn(as_floats(pictures[there : there + 1], carried.device)[0], carried)
+            found[there] = carried
+    return torch.stack([found[index].cpu() > 0.5 for index in wanted])
+
+
+def within(
+    field: FlowField, subjects: Float[Tensor, "1 H W"], masks: Bool[Tensor, "T S H W"]
+) -> Float[Tensor, "T 1 H W"]:
+    """The field's confidence, 0 for points of the subjects that it takes well out of their tracked masks."""
+    reach = max(2, round(STRAY_SHARE * max(field.size)))
+    there = grow(masks.any(dim=1, keepdim=True).to(field.flow), reach)
+    stays = backward_warp(there, field.flow, padding_mode="border") > 0.5
+    return field.confidence * torch.where(subjects[None] > 0, stays.to(field.flow), 1.0)
+
+
+def _redrawn(picture: Tensor, masks: Tensor) -> Tensor:
+    """Masks [S,H,W] at the picture's edges; one whose refinement strays stays as it was carried."""
+    drawn = torch.cat([refine(picture, mask[None]) if bool((mask > 0.5).any()) else mask[None] for mask in masks])
+    both = torch.minimum(drawn, masks).sum(dim=(1, 2)) / torch.maximum(drawn, masks).sum(dim=(1, 2)).clamp_min(1)
+    return torch.where((both > SAME)[:, None, None], drawn, masks)
