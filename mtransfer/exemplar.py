@@ -15,10 +15,11 @@ from torch import Tensor
 from mtransfer.fill import fill_smooth
 from mtransfer.warp import grow
 
-RADIUS = 3  # of the patches
+RADIUS = 2  # of the patches: larger ones find smoother matches
 WINDOW = 2 * RADIUS + 1
 SHARPNESS = 4.0  # of the last vote
-ROUNDS, FINEST_ROUNDS = 8, 3  # of matching and voting
+ROUNDS = 8  # of matching and voting at each size
+SEAM_PX = 2  # just inside the hole, where the fill passes over into the known picture
 SHORTEST_SIDE_PX = 48  # of the coarsest level
 WORK_SIDE_PX = 256
 NEIGHBOURS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
@@ -54,7 +55,13 @@ def fill_exemplar(image: Float[Tensor, "1 3 H W"], hole: Float[Tensor, "1 1 H W"
         filled = _seamless(_vote(level, sharp=True), level.image, level.hole)
     else:
         filled = _copied(level, image[0].cpu(), hole[0, 0].cpu() > 0)
-    return torch.where(hole > 0, filled[None].to(image), image)
+    return _softened(torch.where(hole > 0, filled[None].to(image), image), hole)
+
+
+def _softened(filled: Tensor, hole: Tensor) -> Tensor:
+    """The picture with a smooth passage just inside the hole's border, which pieces alone leave visible."""
+    known = (hole == 0).to(filled)
+    return fill_smooth(filled, 1 - (grow(known, SEAM_PX) - known))
 
 
 def _found(image: Tensor, hole: Tensor, work: tuple[int, ...]) -> _Level | None:
@@ -70,7 +77,7 @@ def _found(image: Tensor, hole: Tensor, work: tuple[int, ...]) -> _Level | None:
         if finer is None:
             return None
         finer.matches = _start(finer, level, generator)
-        for _ in range(FINEST_ROUNDS if size == work else ROUNDS):
+        for _ in range(ROUNDS):
             _match(finer, generator)
             finer.image = torch.where(finer.hole, _vote(finer, sharp=False)[0], finer.image)
         level = finer
@@ -106,9 +113,8 @@ def _seamless(vote: tuple[Tensor, Tensor], image: Tensor, hole: Tensor) -> Tenso
     scale = max(1.0, max(hole.shape) / WORK_SIDE_PX)
     size = [round(side / scale) for side in hole.shape]
     share = F.interpolate(ring, size, mode="area").clamp_min(1e-6)
-    small, known = F.interpolate(ring * (image - painted), size, mode="area") / share, (share > 1e-3).to(image)
-    area = F.avg_pool2d(known, WINDOW, 1, RADIUS).clamp_min(1e-6)
-    shift = fill_smooth(F.avg_pool2d(known * small, WINDOW, 1, RADIUS) / area, known)
+    small = F.interpolate(ring * (image - painted), size, mode="area") / share
+    shift = fill_smooth(small, (share > 1e-3).to(image))
     return torch.where(reached, painted + F.interpolate(shift, hole.shape, mode="bilinear")[0], image)
 
 

@@ -19,7 +19,7 @@ Region = Float[Tensor, "1 1 H W"]
 def sharpness(image: Image, region: Region, reference: Image, reference_region: Region | None = None) -> float:
     """Gradient energy inside a region relative to the reference's: below 1 blurred, above 1 oversharp or noisy."""
     other = region if reference_region is None else reference_region
-    return float(_gradient_energy(image, region) / _gradient_energy(reference, other))
+    return float(gradient_energy(image, region) / gradient_energy(reference, other))
 
 
 def roughness(image: Image, region: Region, reference: Image, reference_region: Region | None = None) -> float:
@@ -31,15 +31,16 @@ def roughness(image: Image, region: Region, reference: Image, reference_region: 
 def seam_jump(image: Image, region: Region, reference: Image, reference_region: Region | None = None) -> float:
     """Mean absolute step across a region's border relative to the reference's: above 1 the region looks pasted in."""
     other = region if reference_region is None else reference_region
-    return float(_border_step(image, region) / _border_step(reference, other))
+    return float(border_step(image, region) / border_step(reference, other))
 
 
-def _gradient_energy(image: Tensor, region: Tensor) -> Tensor:
+def gradient_energy(image: Image, region: Region) -> Tensor:
     """Mean squared step between neighbours that both lie inside: a silhouette is no detail."""
     return torch.cat([step[first & second] for step, first, second in _steps(image, region)]).square().mean()
 
 
-def _border_step(image: Tensor, region: Tensor) -> Tensor:
+def border_step(image: Image, region: Region) -> Tensor:
+    """Mean absolute step between neighbours of which one lies inside."""
     return torch.cat([step[first ^ second] for step, first, second in _steps(image, region)]).abs().mean()
 
 

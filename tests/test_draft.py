@@ -52,8 +52,8 @@ def test_none_of_the_subject_is_left_behind(dx, dy) -> None:
 
 def test_the_old_place_looks_like_what_is_around_it() -> None:
     old = moved(0, 30).image[(square() * (1 - moved(0, 30).target)).expand(1, 3, -1, -1) > 0]
-    assert old.min() >= 0.4
-    assert old.max() <= 0.6
+    assert old.min() >= 0.39  # the fill meets its surroundings by a smooth shift
+    assert old.max() <= 0.61
 
 
 @pytest.mark.parametrize("motion", [{"translate_px": (12.5, -7.25)}, {"rotate_deg": 40}, {"scale": 1.4}])

@@ -26,6 +26,7 @@ class Motion:
     parallax: float = 0.0  # of the background: smooth differences of depth
     camera_still: float = 0.4  # probability
     patches: float = 0.0  # probability that a piece of a photograph takes the place of a cut-out
+    shadows: float = 0.0  # probability that a cut-out throws one
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,24 @@ def compose(rng: Generator, bank: ImageBank, size: int, count: int, motion: Moti
         moved = grid + _bent(grid, matrix, bend)
         came_from = _inverse(grid, matrix, bend)
         first, second = _look_up(cutout, pose, grid), _look_up(cutout, pose, came_from)
+        if motion.shadows and rng.random() < motion.shadows:
+            before, after = _shaded(rng, (before, first), (after, second))
         before, after = _over(before, first), _over(after, second)
         flow = np.where(first[..., 3:] > 0.5, moved - grid, flow)
         source, target = np.maximum(source, first[..., 3]), np.maximum(target, second[..., 3])
     return Scene(before, after, flow.astype(np.float32), background, source, target)
+
+
+def _shaded(rng: Generator, *frames: tuple[Array, Array]) -> list[Array]:
+    """Frames darkened where a cut-out, each frame's own, throws the same soft shadow."""
+    size = frames[0][0].shape[0]
+    softness, darkness = size * rng.uniform(0.005, 0.04), rng.uniform(0.2, 0.7)
+    aside = IDENTITY[:2].copy()
+    aside[:, 2] = rng.normal(0, 0.06, 2) * size
+    shades = [
+        cv2.GaussianBlur(cv2.warpAffine(layer[..., 3], aside, (size, size)), (0, 0), softness) for _, layer in frames
+    ]
+    return [below * (1 - darkness * shade[..., None]) for (below, _), shade in zip(frames, shades, strict=True)]
 
 
 def jitter(rng: Generator, image: Array) -> Array:

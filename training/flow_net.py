@@ -25,8 +25,8 @@ from training.trainer import ROOT, Plan, as_tensor, batches, device, draw_curve,
 UPDATES, GAMMA = 6, 0.8
 SHAPES = ((128, 1, 1.0), (96, 2, 0.5), (192, 1, 0.5), (128, 2, 0.25))  # side in px, enlarged, share of the batch
 MOTIONS = (
-    Motion(),
-    Motion(shift=0.25, small=2.5, turn_deg=7.0, zoom=0.06, bend=0.006, patches=0.5),
+    Motion(shadows=0.3),
+    Motion(shift=0.25, small=2.5, turn_deg=7.0, zoom=0.06, bend=0.006, patches=0.5, shadows=0.3),
     Motion(shift=0.15, small=2.5, turn_deg=2.0, zoom=0.02, bend=0.0, patches=0.7, parallax=0.08, camera_still=0.0),
 )
 ROBUST_SHARE = 0.7  # of the steps, from which the robust loss counts

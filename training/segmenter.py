@@ -19,13 +19,15 @@ from training.trainer import ROOT, Plan, as_tensor, batches, device, draw_curve,
 
 SIZE_PX = 128
 WEIGHTS = Path("mtransfer/weights/segmenter")
-STILL = Motion(camera_still=1.0, shift=0.0, turn_deg=0.0, zoom=0.0, bend=0.0)
+STILL = Motion(camera_still=1.0, shift=0.0, turn_deg=0.0, zoom=0.0, bend=0.0, shadows=0.5)
 
 
 def sample(rng: Generator, bank: ImageBank) -> tuple[Tensor, Tensor, Tensor]:
     """A picture float32[3,H,W] in [0,1], hints [2,H,W], and the mask [1,H,W] of what they mean."""
     scene = compose(rng, bank, SIZE_PX, 1, STILL)
     picture, mask = scene.before, scene.source
+    if rng.random() < 0.4:
+        picture = _camouflaged(rng, picture, mask)
     hints = torch.zeros(HINTS, SIZE_PX, SIZE_PX)
     kind = rng.random()
     if kind > 0.5:  # others beside it, which nothing but the hint tells from it
@@ -33,6 +35,20 @@ def sample(rng: Generator, bank: ImageBank) -> tuple[Tensor, Tensor, Tensor]:
     if kind > 0.5 and (mask > 0.5).any():
         hints = _hint(rng, mask)
     return as_tensor(_seen(rng, picture)), hints, as_tensor(mask[..., None])
+
+
+def _camouflaged(rng: Generator, picture: Array, mask: Array) -> Array:
+    """One side of the cut-out in the ground's mean colour: then texture and outline must tell."""
+    rows, columns = np.nonzero(mask > 0.5)
+    if not len(rows):
+        return picture
+    through, slope = rng.integers(len(rows)), rng.normal(0, 1, 2)
+    y, x = np.mgrid[: mask.shape[0], : mask.shape[1]]
+    part = mask * (slope[0] * (y - rows[through]) + slope[1] * (x - columns[through]) > 0)
+    own = (picture * part[..., None]).sum(axis=(0, 1)) / max(1.0, part.sum())
+    ground = picture[mask < 0.1].mean(axis=0) if (mask < 0.1).any() else own
+    shifted = picture + part[..., None] * (ground - own) * rng.uniform(0.5, 1.0)
+    return np.clip(shifted, 0, 1).astype(np.float32)
 
 
 def _among_others(rng: Generator, bank: ImageBank, picture: Array, mask: Array) -> tuple[Array, Array]:
@@ -83,7 +99,7 @@ def loss_of_batch(net: UNet2DModel, batch: tuple[Tensor, ...]) -> Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--steps", type=int, default=4600)
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--learning-rate", type=float, default=6e-4)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
