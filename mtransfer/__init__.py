@@ -9,9 +9,11 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "transfer": "mtransfer.transfer",
+    "animate": "mtransfer.animate",
     "edit": "mtransfer.transfer",
     "TransferOutput": "mtransfer.transfer",
     "TransferRecipe": "mtransfer.recipe",
+    "AnimateRecipe": "mtransfer.recipe",
     "EditRecipe": "mtransfer.recipe",
     "FlowField": "mtransfer.field",
     "Subject": "mtransfer.subject",
@@ -24,15 +26,11 @@ __all__ = [*_PUBLIC, "__version__"]
 
 
 class _Package(ModuleType):
-    """Importing the module `transfer` would put it in place of the function of that name."""
+    """Importing the modules `transfer` and `animate` would put them in place of the functions of these names."""
 
-    @property
-    def transfer(self) -> Any:
-        return __getattr__("transfer")
-
-    @transfer.setter
-    def transfer(self, module: ModuleType) -> None:
-        pass
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in ("transfer", "animate"):
+            super().__setattr__(name, value)
 
 
 sys.modules[__name__].__class__ = _Package

@@ -12,7 +12,9 @@ from mtransfer.recipe import COMMANDS, EditRecipe, Recipe
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-INPUTS = ("photo", "clip", "flow", "noise", "subject", "clip_subject", "model", "device")  # of another machine
+INPUTS = (  # of another machine
+    *("photo", "clip", "flow", "noise", "strength_mask", "subject", "clip_subject", "model", "device"),
+)
 OWN_OPTIONS: dict[str, tuple[Any, Any]] = {
     "output": (Annotated[Path, typer.Option("-o", "--output", help="folder for the results")], inspect.Parameter.empty),
     "set_": (Annotated[list[str] | None, typer.Option("--set", help="any setting, a.b=c")], None),

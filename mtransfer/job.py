@@ -10,18 +10,23 @@ import torchvision
 from safetensors.torch import save_file
 
 from mtransfer import __version__
+from mtransfer.animate import paint_frames
 from mtransfer.console import Report, warn
 from mtransfer.fieldio import save_field
 from mtransfer.generate import generate
-from mtransfer.output import save_json, save_png, staged
+from mtransfer.output import require_free, save_json, save_png, staged
 from mtransfer.preview import sheet
-from mtransfer.recipe import EditRecipe, GenerateRecipe, Recipe, TransferRecipe
+from mtransfer.recipe import AnimateRecipe, EditRecipe, GenerateRecipe, Recipe, TransferRecipe
+from mtransfer.reel import kept_frames, write_animation
+from mtransfer.scene import read_scene
 from mtransfer.stored import write_stored
 from mtransfer.transfer import TransferOutput, edit, transfer
 
 
 def run_to_folder(recipe: Recipe, out: Path, *, overwrite: bool, metadata: bool, report: Report) -> dict[str, Any]:
     """Do the job and write its results into `out`, all or nothing; returns what to print."""
+    if isinstance(recipe, AnimateRecipe):
+        return _animate(recipe, out, overwrite, metadata, report)
     with staged(out, overwrite=overwrite) as stage:
         if isinstance(recipe, GenerateRecipe):
             return _write_generated(recipe, stage, out, metadata, report)
@@ -29,6 +34,27 @@ def run_to_folder(recipe: Recipe, out: Path, *, overwrite: bool, metadata: bool,
         output = transfer(recipe, report=report) if isinstance(recipe, TransferRecipe) else edit(recipe, report=report)
         _write_moved(output, stage, metadata)
     return _summary(output, out)
+
+
+def _animate(recipe: AnimateRecipe, out: Path, overwrite: bool, metadata: bool, report: Report) -> dict[str, Any]:
+    """As every job, but frames already painted are kept when it is interrupted, for the same command to go on with."""
+    require_free(out, overwrite)
+    scene = read_scene(recipe, report=report)
+    stored = write_stored(scene.recipe, versions())
+    text = stored if metadata else ""
+    with kept_frames(out, f"{stored}\n{metadata}") as folder:
+        flow, metrics = paint_frames(scene, folder, text)
+        with staged(out, overwrite=overwrite) as stage:
+            with scene.run.stage("files"):
+                names = write_animation(scene, flow, folder, stage, text)
+            figures = {"seconds": scene.run.timings, "metrics": metrics}
+            save_json(_record(scene.recipe, metadata) | figures, stage / "run.json")
+    files = {name.replace(".", "_"): str(out / name) for name in names}
+    return files | {"seed": scene.recipe.seed, "seconds": round(sum(scene.run.timings.values()), 1), **_brief(metrics)}
+
+
+def _brief(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {"frames_made": metrics["frames"], "flicker_255": round(metrics["flicker_255"], 2)}
 
 
 def _write_moved(output: TransferOutput, stage: Path, metadata: bool) -> None:

@@ -20,7 +20,10 @@ from mtransfer.errors import InputError, MTransferError
 from mtransfer.stored import CHUNK
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-NAMES = ("ablation.png", "edited.png", "generated.png", "preview.png", "flow.npz", "noise.safetensors", "run.json")
+NAMES = (
+    *("ablation.png", "edited.png", "generated.png", "preview.png", "flow.npz", "noise.safetensors", "run.json"),
+    *("animation.mp4", "animation.gif", "frames", "contact.png", "side_by_side.mp4", "recipe.toml"),
+)
 
 
 @contextlib.contextmanager
@@ -29,9 +32,9 @@ def staged(out: Path, *, overwrite: bool) -> Iterator[Path]:
 
     Raises InputError at once when `out` cannot be written, or holds results and `overwrite` is off.
     """
-    _check(out, overwrite)
+    require_free(out, overwrite)
     try:
-        stage = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=_home(out)))
+        stage = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=nearest(out)))
     except OSError as error:
         raise InputError(f"-o {out}: cannot be written ({error.strerror}); choose another folder") from error
     try:
@@ -45,7 +48,8 @@ def staged(out: Path, *, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def _check(out: Path, overwrite: bool) -> None:
+def require_free(out: Path, overwrite: bool) -> None:
+    """Raises InputError when `out` cannot be written, or holds results and `overwrite` is off."""
     if out.exists() and not out.is_dir():
         raise InputError(f"-o {out}: is a file; name a folder")
     if out.is_dir() and not os.access(out, os.W_OK):
@@ -55,7 +59,7 @@ def _check(out: Path, overwrite: bool) -> None:
         raise InputError(f"-o {out}: already holds {held[0]}; add --overwrite or choose another folder")
 
 
-def _home(out: Path) -> Path:
+def nearest(out: Path) -> Path:
     """`out` itself, or the nearest folder above it that is there: on the same disk, so that moving is a rename."""
     home = out.absolute()
     while not home.exists():
@@ -78,7 +82,7 @@ def _move(stage: Path, out: Path) -> None:
                 os.replace(wanted, replaced / path.name)
                 undo.callback(os.rename, replaced / path.name, wanted)
             os.replace(path, wanted)
-            undo.callback(wanted.unlink)
+            undo.callback(os.rename, wanted, path)
         undo.pop_all()
 
 

@@ -47,7 +47,7 @@ class Run:
         )
         self.device = choose_device(self.recipe.device)
 
-    def resolve(self, **values: str) -> None:
+    def resolve(self, **values: Any) -> None:
         """Note what an `auto` of the recipe has come to mean."""
         self.recipe = self.recipe.model_copy(update=values)
 

@@ -19,7 +19,7 @@ from mtransfer.settings import pipelines_folder
 
 CHUNK = "mtransfer"  # of a PNG
 RECIPE_FILE = "recipe.toml"
-FILE_FIELDS = ("photo", "clip", "flow", "noise")
+FILE_FIELDS = ("photo", "clip", "flow", "noise", "strength_mask")
 SUBJECT_FIELDS = ("subject", "clip_subject")  # a mask file, or words
 WORDS = ("auto", "all", "alpha", "salient", "moving")
 OWN_TABLES = ("command", "inputs", "versions")
@@ -75,7 +75,7 @@ def input_hash(path: Path) -> str:
 
 
 def read_stored(target: str) -> StoredRecipe:
-    """The recipe in a file, in a folder's recipe.toml, in a PNG or MP4 made by mtransfer, or in pipelines/ by name.
+    """The recipe in a file, a folder's recipe.toml, a PNG, GIF or MP4 made by mtransfer, or in pipelines/ by name.
 
     Raises InputError for one that is not there or not a recipe.
     """
@@ -87,7 +87,7 @@ def read_stored(target: str) -> StoredRecipe:
         path = named
     if not os.path.isfile(path):
         raise InputError(f"{path}: no such recipe; name a .toml file, a folder that holds {RECIPE_FILE}, or a result")
-    carried = {".png": _png_text, ".mp4": _mp4_comment}.get(path.suffix.lower())
+    carried = {".png": _picture_text, ".gif": _picture_text, ".mp4": _mp4_comment}.get(path.suffix.lower())
     if carried is None:
         return parse(_content(path), path)
     text = carried(path)
@@ -149,13 +149,14 @@ def _content(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
 
 
-def _png_text(path: Path) -> str:
+def _picture_text(path: Path) -> str:
     from PIL import Image
 
     try:
         with Image.open(path) as picture:
             picture.load()  # text may stand after the pixels
-            return str(picture.info.get(CHUNK, ""))
+            comment = picture.info.get("comment", b"") if picture.format == "GIF" else b""
+            return comment.decode(errors="replace") or str(picture.info.get(CHUNK, ""))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: cannot be read as a picture; give a result of mtransfer") from error
 

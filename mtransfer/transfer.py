@@ -14,7 +14,7 @@ from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.photo import Photo, read_photo
 from mtransfer.preview import with_flow, with_mask
-from mtransfer.recipe import EditRecipe, TransferRecipe, specs_of
+from mtransfer.recipe import ClipRecipe, EditRecipe, TransferRecipe, specs_of
 from mtransfer.render import Panels, TransferOutput, finish
 from mtransfer.run import Run, start
 from mtransfer.segmenters import segment_by
@@ -33,7 +33,7 @@ def transfer(recipe: TransferRecipe | None = None, **options: Any) -> TransferOu
     names; `energy_terms`, EnergyTerms to add to the energy. Raises InputError and ModelError, one line each.
     """
     run, recipe = start(TransferRecipe, recipe, **options)
-    photo, subjects = _photo_and_subjects(run, recipe.subject)
+    photo, subjects = photo_and_subjects(run, recipe.subject)
     with run.stage("clip"):
         motion, index = _read_pair(run, recipe, subjects)
         run.resolve(pair=f"{motion.reference}:{motion.frames[index]}")
@@ -42,10 +42,10 @@ def transfer(recipe: TransferRecipe | None = None, **options: Any) -> TransferOu
     with run.stage("retarget"):
         grey = None if recipe.strength_mask is None else read_mask(recipe.strength_mask, photo.image)
         flow = retargeted(motion, subjects, index, strength=recipe.strength, strength_mask=grey)
-        whole = _together(photo, subjects)
+        whole = together(photo, subjects)
     if recipe.camera == "photo":
         photo, whole, flow = _panned(photo, whole, flow, motion, index)
-    return finish(run, photo, whole, flow, _panels(recipe, motion, index))
+    return finish(run, photo, whole, flow, clip_panels(recipe, motion, index))
 
 
 def edit(recipe: EditRecipe | None = None, **options: Any) -> TransferOutput:
@@ -55,14 +55,15 @@ def edit(recipe: EditRecipe | None = None, **options: Any) -> TransferOutput:
     """
     run, recipe = start(EditRecipe, recipe, **options)
     told_by_flow = recipe.flow is not None and recipe.subject in ("auto", MOVING)
-    photo, subjects = _photo_and_subjects(run, "all" if told_by_flow else recipe.subject)
+    photo, subjects = photo_and_subjects(run, "all" if told_by_flow else recipe.subject)
     if told_by_flow:
         run.resolve(subject=MOVING)
-    subject, flow = edit_field(recipe, photo, _together(photo, subjects))
+    subject, flow = edit_field(recipe, photo, together(photo, subjects))
     return finish(run, photo, subject, flow, [])
 
 
-def _photo_and_subjects(run: Run, text: str) -> tuple[Photo, tuple[Subject, ...]]:
+def photo_and_subjects(run: Run, text: str) -> tuple[Photo, tuple[Subject, ...]]:
+    """The run's photo and its subjects that `text` names. Raises InputError and ModelError."""
     with run.stage("photo"):
         recipe = run.recipe
         photo = read_photo(recipe.photo)
@@ -72,7 +73,8 @@ def _photo_and_subjects(run: Run, text: str) -> tuple[Photo, tuple[Subject, ...]
         return photo, tuple(found)
 
 
-def _together(photo: Photo, subjects: tuple[Subject, ...]) -> Subject:
+def together(photo: Photo, subjects: tuple[Subject, ...]) -> Subject:
+    """All subjects of a photo as one."""
     mask = torch.stack([subject.mask for subject in subjects]).amax(dim=0)
     return subjects[0] if len(subjects) == 1 else subject_from_mask(photo.image, mask)
 
@@ -106,7 +108,8 @@ def _panned(
     return replace(photo, image=image), subject_from_mask(image, mask), moved
 
 
-def _panels(recipe: TransferRecipe, motion: ClipMotion, index: int) -> Panels:
+def clip_panels(recipe: ClipRecipe, motion: ClipMotion, index: int) -> Panels:
+    """What was seen in the clip: its reference frame, frame `index` of the wanted ones, and the motion between."""
     seen = torch.stack([subject.mask for subject in motion.subjects]).amax(dim=0)
     second = read_frames(recipe.clip, [motion.frames[index]], long_side=max(motion.picture.shape[-2:]))[0]
     return [

@@ -12,7 +12,7 @@ from mtransfer.reference import PRESETS, settings_reference
 from mtransfer.settings import load_preset, pipelines_folder
 from mtransfer.stored import read_stored
 
-JOBS = ["clip_to_photo", "folder_batch"]
+JOBS = ["clip_to_photo", "folder_batch", "short_animation"]
 NAMES = [*JOBS, *(f"presets/{name}" for name in sorted(PRESETS))]
 
 
@@ -43,7 +43,7 @@ def test_a_copy_is_a_recipe(name, tmp_path, capsys) -> None:
     ended = command(capsys, "recipes", "copy", name, path)
     assert (ended.code, ended.out) == (0, f"{path}\n")
     stored = read_stored(str(path))
-    assert stored.command == "transfer"
+    assert stored.command == ("animate" if name == "short_animation" else "transfer")
     if name not in JOBS:
         assert stored.values == {"sampler": load_preset(name.removeprefix("presets/"))}
 

@@ -18,12 +18,13 @@ from PIL.PngImagePlugin import PngInfo
 
 from mtransfer.clip import write_video
 from mtransfer.errors import InputError
+from mtransfer.film import write_gif
 from mtransfer.output import save_png
-from mtransfer.recipe import COMMANDS, EditRecipe, GenerateRecipe, Recipe, TransferRecipe
+from mtransfer.recipe import COMMANDS, AnimateRecipe, EditRecipe, GenerateRecipe, Recipe, TransferRecipe
 from mtransfer.stored import StoredRecipe, find_inputs, input_files, is_file, parse, read_stored, write_stored
 
 VERSIONS = {"mtransfer": "0.1.0", "torch": "2.11.0"}
-PLACES = ["toml", "folder", "png", "mp4"]
+PLACES = ["toml", "folder", "png", "gif", "mp4"]
 # A name of a file: anything but a slash, a NUL and the two folders every folder holds.
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=60).filter(
     lambda name: name not in (".", "..")
@@ -35,7 +36,7 @@ def home(tmp_path: Path) -> Path:
     """A folder of inputs; their content does not matter here."""
     folder = tmp_path / "home"
     folder.mkdir()
-    for name in ("photo.png", "clip.mp4", "mask.png", "clip_mask.png", "flow.npz", "noise.safetensors"):
+    for name in ("photo.png", "clip.mp4", "mask.png", "clip_mask.png", "flow.npz", "noise.safetensors", "grey.png"):
         (folder / name).write_bytes(f"content of {name}".encode())
     return folder
 
@@ -50,10 +51,18 @@ def recipes(home: Path) -> dict[str, Recipe]:
     }
     photo = {"photo": home / "photo.png", "subject": str(home / "mask.png"), "noise": home / "noise.safetensors"}
     photo |= {"strength": 1 / 3, "flow_model": "dis"}
-    clip = {"clip": home / "clip.mp4", "clip_subject": str(home / "clip_mask.png"), "pair": "0:4", "camera": "keep"}
+    clip = {"clip": home / "clip.mp4", "clip_subject": str(home / "clip_mask.png"), "camera": "keep"}
+    clip |= {"strength_mask": home / "grey.png"}
     edit = {"flow": home / "flow.npz", "rotate": -0.1, "scale": 1e-7, "stretch": "1,2", "pin": ("1,2:3,4", "5,6:7,8")}
     return {
-        "transfer": TransferRecipe.build(common | photo | clip | {"align": "none"}, []),
+        "transfer": TransferRecipe.build(common | photo | clip | {"pair": "0:4", "align": "none"}, []),
+        "animate": AnimateRecipe.build(
+            common
+            | photo
+            | clip
+            | {"frames": "0:9:2", "reference": "3", "fps": 7.5, "loop": "pingpong", "format": "gif"},
+            [],
+        ),
         "edit": EditRecipe.build(common | photo | edit | {"translate": "3,-4"}, []),
         "generate": GenerateRecipe.build(common | {"size": "256x128"}, []),
     }
@@ -68,6 +77,9 @@ def put(text: str, place: str, home: Path) -> Path:
     if place == "mp4":
         write_video(picture.expand(2, -1, -1, -1), home / "moved.mp4", 12, comment=text)
         return home / "moved.mp4"
+    if place == "gif":
+        write_gif(picture.expand(2, -1, -1, -1), home / "moved.gif", 12, comment=text)
+        return home / "moved.gif"
     (home / "recipe.toml").write_text(text, encoding="utf-8")
     return home if place == "folder" else home / "recipe.toml"
 

@@ -1,0 +1,155 @@
+"""Short animations: a photo's subject moves the way a clip's does, painted frame by frame.
+
+Frames are painted into a folder, and those that are there already are not painted again.
+"""
+
+import math
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from mtransfer.errors import InputError
+from mtransfer.field import FlowField, resize
+from mtransfer.flow import DisFlow
+from mtransfer.metrics import flow_error
+from mtransfer.output import save_png
+from mtransfer.painter import Painter
+from mtransfer.plan import Callback
+from mtransfer.recipe import AnimateRecipe
+from mtransfer.render import load_tools
+from mtransfer.run import Run
+from mtransfer.scene import Scene, read_scene
+from mtransfer.subject import Subject
+from mtransfer.timeline import play_order
+from mtransfer.window import WHOLE
+
+
+@dataclass(frozen=True, eq=False)
+class Animation:
+    """frames float32[T,3,H,W] in [0,1] at the photo's size, and how they came to be.
+
+    `flow` has the motion from the photo to every frame, at the size at which the clip was read; `order` says which
+    frame is shown when, at `recipe.fps` frames a second.
+    """
+
+    frames: Tensor
+    order: tuple[int, ...]
+    flow: FlowField
+    subjects: tuple[Subject, ...]
+    recipe: AnimateRecipe
+    metrics: dict[str, Any]
+    timings: dict[str, float]
+
+
+def animate(recipe: AnimateRecipe | None = None, **options: Any) -> Animation:
+    """Move the photo's subject through the frames of a clip.
+
+    Takes what `transfer` takes: animate(clip="a.mp4", photo="b.jpg", frames="0:24", preset="draft"). The frames are
+    held in memory; the command keeps them on disk instead. Raises InputError and ModelError.
+    """
+    scene = read_scene(recipe, **options)
+    with tempfile.TemporaryDirectory(prefix="mtransfer-") as folder:
+        flow, metrics = paint_frames(scene, Path(folder))
+        frames = torch.stack([scene.shown(load_frame(Path(folder), index), index) for index in range(len(flow.flow))])
+    order = tuple(play_order(len(frames), scene.recipe.loop))
+    return Animation(frames, order, flow, scene.subjects, scene.recipe, metrics, scene.run.timings)
+
+
+def paint_frames(scene: Scene, folder: Path, text: str = "") -> tuple[FlowField, dict[str, Any]]:
+    """Paint every frame that is not in `folder` yet, as a PNG that carries `text`.
+
+    Returns the flow from the photo to each frame, at the size at which the clip was read, and figures on the result.
+    Raises InputError when nothing moves.
+    """
+    painter = _painter(scene)
+    size, count, kept = _kept_size(scene), len(scene.motion.frames), []
+    with scene.run.stage("frames"):
+        for index in range(count):
+            flow = scene.flow(index)
+            kept.append(resize(flow, size))
+            _next(painter, flow, folder, index, _reporter(scene.run, index, count), text, scene.photo.icc_profile)
+    field = FlowField(*(torch.cat([getattr(each, part) for each in kept]).cpu() for part in ("flow", "confidence")))
+    if not bool(field.flow.any()):
+        raise InputError("the motion asked for is zero, so nothing would move; ask for more, or for --strength above 0")
+    return field, _figures(scene, painter, folder, liveliest(field))
+
+
+def _painter(scene: Scene) -> Painter:
+    run, tools, where = scene.run, None, WHOLE
+    with run.stage("model"):
+        if scene.recipe.sampler.steps:
+            tools, where = load_tools(run), scene.sampled_window()
+    with run.stage("plate"):
+        return Painter(run, tools, scene.photo.image[None].to(run.device), scene.mask, where)
+
+
+def _next(
+    painter: Painter, flow: FlowField, folder: Path, index: int, on_step: Callback, text: str, profile: bytes | None
+) -> None:
+    """Paint a frame into the folder, or take up the one that is there."""
+    path = frame_path(folder, index)
+    if path.exists():
+        painter.recall(flow, load_frame(folder, index)[None].to(flow.flow))
+        return
+    on_step(None, 0, 0, {"energy": None, "count": 1})
+    frame = painter.paint(flow, on_step)
+    part = path.with_name(f".{path.name}")
+    save_png(frame[0], part, profile, text)
+    os.replace(part, path)  # a frame that is there is whole
+
+
+def frame_path(folder: Path, index: int) -> Path:
+    """Where a frame lies."""
+    return folder / f"{index:04d}.png"
+
+
+def load_frame(folder: Path, index: int) -> Float[Tensor, "3 H W"]:
+    """A frame that was painted, in [0,1]."""
+    with Image.open(frame_path(folder, index)) as picture:
+        return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous().float() / 255
+
+
+def liveliest(field: FlowField) -> int:
+    """The frame whose motion is the largest on average."""
+    return int(field.flow.norm(dim=1).mean(dim=(1, 2)).argmax())
+
+
+def _kept_size(scene: Scene) -> tuple[int, int]:
+    """(H, W) of the photo, no larger than the clip was read."""
+    height, width = scene.photo.size
+    scale = min(1.0, max(scene.motion.field.size) / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _stage(index: int, count: int) -> str:
+    return f"frames: {index + 1} of {count}"
+
+
+def _reporter(run: Run, index: int, count: int) -> Callback:
+    def report(pipe: Any, step: int, t: int, values: dict[str, Any]) -> None:
+        energy = None if values["energy"] is None else float(values["energy"].total.sum())
+        done = index * values["count"] + step + 1
+        run.report(_stage(index, count), done, count * values["count"], energy)
+
+    return report
+
+
+def _figures(scene: Scene, painter: Painter, folder: Path, index: int) -> dict[str, Any]:
+    """Flicker in levels of 255, guided evaluations of this run, and the flow error of the liveliest frame by DIS."""
+    own, frame = scene.photo.image[None], load_frame(folder, index)[None]
+    with scene.run.stage("measure"):
+        error = flow_error(DisFlow(), own, frame, scene.flow(index).flow.cpu(), scene.mask.cpu())
+    return {
+        "frames": len(scene.motion.frames),
+        "guided_evaluations": painter.evaluations,
+        "flicker_255": float(np.mean(painter.flicker)) if painter.flicker else math.nan,
+        "flow_error_dis": {"frame": index, **error},
+    }

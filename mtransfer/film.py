@@ -1,0 +1,118 @@
+"""Frames as files that play: GIF, two films side by side, and a sheet of numbered frames.
+
+Frames are float32[3,H,W] in [0,1] and are taken one by one, so that a long film needs no more memory than a short one.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from mtransfer.preview import sheet
+
+GIF_SIDE_PX = 480  # larger ones are too heavy to share
+GIF_SHORTEST_MS = 20  # what lasts less is shown for 100 ms by browsers
+COLOURS, DITHER_LEVELS = 256, 12  # of a GIF; how far, of 255, its ordered dither moves a colour
+PALETTE_FRAMES, PALETTE_SIDE_PX = 12, 160  # the palette is made of so many frames, at most so large
+SHEET_FRAMES, SHEET_COLUMNS = 48, 6
+SIDE_BY_SIDE_PX = 480  # height
+GAP_PX = 8
+
+Frame = Float[Tensor, "3 _ _"]  # sizes may differ between the films of one call
+
+
+def write_gif(frames: Iterable[Frame], path: Path, fps: float, comment: str = "") -> None:
+    """Write an endlessly repeating GIF with one palette, at most GIF_SIDE_PX large.
+
+    The dither is ordered, so that what stands still in the frames stands still in the GIF.
+    """
+    pictures = [to_bytes(fitted(frame, GIF_SIDE_PX)) for frame in frames]
+    palette = _palette(pictures)
+    indexed = [_indexed(picture, palette) for picture in pictures]
+    indexed[0].save(
+        path,
+        save_all=True,
+        append_images=indexed[1:],
+        duration=_durations_ms(len(indexed), fps),
+        loop=0,
+        comment=comment.encode(),
+        optimize=False,
+        disposal=1,
+    )
+
+
+def fitted(frame: Frame, long_side: int) -> Frame:
+    """A frame that is larger shrunk to this long side, in pixels."""
+    scale = long_side / max(frame.shape[-2:])
+    if scale >= 1:
+        return frame
+    size = [max(1, round(side * scale)) for side in frame.shape[-2:]]
+    return F.interpolate(frame[None], size, mode="area")[0]
+
+
+def to_bytes(frame: Tensor) -> NDArray[np.uint8]:
+    """A frame as uint8[H,W,3]."""
+    levels = (255 * frame.detach().clamp(0, 1)).round().byte()
+    return np.ascontiguousarray(levels.permute(1, 2, 0).cpu().numpy())
+
+
+def _palette(pictures: Sequence[NDArray[np.uint8]]) -> Image.Image:
+    chosen = [pictures[index] for index in spread(len(pictures), PALETTE_FRAMES)]
+    every = max(1, max(chosen[0].shape) // PALETTE_SIDE_PX)
+    mosaic = Image.fromarray(np.ascontiguousarray(np.hstack(chosen)[::every, ::every]))
+    return mosaic.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, kmeans=2)
+
+
+def _indexed(picture: NDArray[np.uint8], palette: Image.Image) -> Image.Image:
+    height, width = picture.shape[:2]
+    pattern = np.tile(_bayer(3), (height // 8 + 1, width // 8 + 1))[:height, :width, None]
+    shifted = np.clip(picture + DITHER_LEVELS * pattern, 0, 255).round().astype(np.uint8)
+    return Image.fromarray(shifted).quantize(palette=palette, dither=Image.Dither.NONE)
+
+
+def _bayer(order: int) -> NDArray[np.float64]:
+    """The thresholds of ordered dithering, of mean 0 in (-0.5, 0.5), on a square of 2^order pixels (Bayer, 1973)."""
+    ranks = np.zeros((1, 1))
+    for _ in range(order):
+        ranks = np.block([[4 * ranks, 4 * ranks + 2], [4 * ranks + 3, 4 * ranks + 1]])
+    return (ranks + 0.5) / ranks.size - 0.5
+
+
+def _durations_ms(count: int, fps: float) -> list[int]:
+    """How long each frame is shown: whole hundredths of a second that keep the rate over all."""
+    every_cs = max(GIF_SHORTEST_MS / 10, 100 / fps)
+    ends = [round(index * every_cs) for index in range(count + 1)]
+    return [10 * (end - start) for start, end in itertools.pairwise(ends)]
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most `most` of `count` places, evenly spread from the first to the last."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
+
+
+def contact_sheet(frames: Callable[[int], Frame], numbers: Sequence[int]) -> Float[Tensor, "3 h w"]:
+    """Labelled frames in rows, `numbers` their numbers in the clip; of many frames SHEET_FRAMES evenly chosen."""
+    chosen = spread(len(numbers), SHEET_FRAMES)
+    columns = min(SHEET_COLUMNS, math.ceil(math.sqrt(len(chosen))))
+    return sheet([(f"{index} (clip {numbers[index]})", frames(index)) for index in chosen], columns)
+
+
+def side_by_side(left: Iterable[Frame], right: Iterable[Frame]) -> Iterator[Frame]:
+    """Pairs of frames beside each other on white, all of one height."""
+    for pair in zip(left, right, strict=True):
+        first, second = (_of_height(frame, min(SIDE_BY_SIDE_PX, pair[1].shape[-2])) for frame in pair)
+        yield torch.cat([first, first.new_ones(3, first.shape[1], GAP_PX), second], dim=2)
+
+
+def _of_height(frame: Tensor, height: int) -> Tensor:
+    size = (height, max(1, round(frame.shape[-1] * height / frame.shape[-2])))
+    mode = "area" if height < frame.shape[-2] else "bicubic"
+    return F.interpolate(frame[None], size, mode=mode)[0].clamp(0, 1)

@@ -1,0 +1,98 @@
+"""An animation's files: its frames, kept in a folder of their own as they are painted, then all results at once."""
+
+import contextlib
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mtransfer.animate import frame_path, liveliest, load_frame
+from mtransfer.clip import walk_frames, write_video
+from mtransfer.console import say
+from mtransfer.errors import InputError, MTransferError
+from mtransfer.field import FlowField
+from mtransfer.fieldio import save_field
+from mtransfer.film import SIDE_BY_SIDE_PX, contact_sheet, side_by_side, write_gif
+from mtransfer.output import DISK_FULL, nearest, save_png
+from mtransfer.preview import sheet
+from mtransfer.scene import Scene, panels
+from mtransfer.stored import RECIPE_FILE
+from mtransfer.timeline import formats, play_order
+
+
+@contextlib.contextmanager
+def kept_frames(out: Path, key: str) -> Iterator[Path]:
+    """A folder beside `out` for frames of the animation that `key` describes: found again until the block ends well.
+
+    Raises InputError when it cannot be made there.
+    """
+    out = out.absolute()
+    name = f".{out.name}-animate-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    folder = nearest(out.parent) / name
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"-o {out}: cannot be written ({error.strerror}); choose another folder") from error
+    try:
+        yield folder
+    except KeyboardInterrupt:
+        say(f"{len(list(folder.glob('[0-9]*.png')))} frames are kept in {folder}; the same command goes on from there")
+        raise
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise MTransferError(f"{folder}: the disk is full; free some space, the same command goes on") from error
+    shutil.rmtree(folder)
+
+
+def write_animation(scene: Scene, flow: FlowField, folder: Path, stage: Path, text: str) -> list[str]:
+    """Write the files that the recipe asks for into `stage`, from the frames in `folder`; returns their names.
+
+    Each carries the recipe `text`.
+    """
+    recipe, count, most = scene.recipe, len(scene.motion.frames), liveliest(flow)
+    order = play_order(count, recipe.loop)
+    if "png" in formats(recipe.format):
+        (stage / "frames").mkdir()
+        for index in range(count):
+            _show(scene, folder, index, frame_path(stage / "frames", index), text)
+    if "gif" in formats(recipe.format):
+        write_gif(_played(scene, folder, order), stage / "animation.gif", recipe.fps, text)
+    if "mp4" in formats(recipe.format):
+        write_video(_played(scene, folder, order), stage / "animation.mp4", recipe.fps, text)
+        both = side_by_side(_clip(scene, order), _played(scene, folder, order))
+        write_video(both, stage / "side_by_side.mp4", recipe.fps, text)
+    numbered = contact_sheet(lambda index: _shown(scene, folder, index), scene.motion.frames)
+    save_png(numbered, stage / "contact.png", recipe=text)
+    seen = panels(scene, most, _shown(scene, folder, most))
+    save_png(sheet(seen, columns=3), stage / "preview.png", recipe=text)
+    save_field(flow, stage / "flow.npz")
+    if text:
+        (stage / RECIPE_FILE).write_text(text, encoding="utf-8")
+    return sorted(path.name for path in stage.iterdir())
+
+
+def _played(scene: Scene, folder: Path, order: list[int]) -> Iterator[Tensor]:
+    return (_shown(scene, folder, index) for index in order)
+
+
+def _shown(scene: Scene, folder: Path, index: int) -> Tensor:
+    return scene.shown(load_frame(folder, index), index)
+
+
+def _show(scene: Scene, folder: Path, index: int, path: Path, text: str) -> None:
+    if scene.recipe.camera == "photo":
+        save_png(_shown(scene, folder, index), path, scene.photo.icc_profile, text)
+    else:
+        shutil.copyfile(frame_path(folder, index), path)
+
+
+def _clip(scene: Scene, order: list[int]) -> Iterator[Tensor]:
+    numbers = [scene.motion.frames[index] for index in order]
+    height, width = scene.clip.size
+    side = round(SIDE_BY_SIDE_PX * max(1.0, width / height))
+    for pixels in walk_frames(scene.clip, numbers, long_side=min(side, max(height, width))):
+        yield torch.from_numpy(pixels).permute(2, 0, 1).float() / 255

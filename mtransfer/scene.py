@@ -1,0 +1,110 @@
+"""What an animation is made of: the photo and its subjects, and the motion of the clip's through the chosen frames."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mtransfer.camera import pan
+from mtransfer.clip import Clip, parse_position, probe
+from mtransfer.clipmotion import MOVING, ClipMotion, camera_on_photo, read_motion, retargeted
+from mtransfer.field import FlowField
+from mtransfer.models import model_side_px
+from mtransfer.photo import Photo
+from mtransfer.preview import with_flow, with_mask
+from mtransfer.recipe import AnimateRecipe
+from mtransfer.render import SURROUNDINGS_SHARE, Panels
+from mtransfer.run import Run, start
+from mtransfer.shots import choose_shot
+from mtransfer.subject import Subject, read_mask
+from mtransfer.timeline import choose_frames, formats, shown_fps
+from mtransfer.transfer import clip_panels, photo_and_subjects, together
+from mtransfer.window import WHOLE, Window, swept, window
+
+MARGIN_SHARE = 0.04  # of the long side: halo and feathers around where the subject is
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A photo, its subjects and how they move. Every value of `recipe` is resolved."""
+
+    run: Run
+    photo: Photo
+    subjects: tuple[Subject, ...]
+    strength_mask: Float[Tensor, "1 H W"] | None
+    clip: Clip
+    motion: ClipMotion
+    recipe: AnimateRecipe
+
+    @property
+    def mask(self) -> Float[Tensor, "1 1 H W"]:
+        """All subjects of the photo together."""
+        return together(self.photo, self.subjects).mask[None]
+
+    def flow(self, index: int) -> FlowField:
+        """The flow on the photo from it to frame `index` of the animation, but for the camera's."""
+        return retargeted(
+            self.motion, self.subjects, index, strength=self.recipe.strength, strength_mask=self.strength_mask
+        )
+
+    def shown(self, painted: Float[Tensor, "3 H W"], index: int) -> Float[Tensor, "3 H W"]:
+        """A painted frame as the camera sees it: moved as the clip's where `camera` is `photo`."""
+        if self.recipe.camera != "photo":
+            return painted
+        camera = camera_on_photo(self.motion, index, self.photo.size)
+        return pan(camera, painted, painted[:1], FlowField.from_flow(torch.zeros_like(painted[None, :2])))[0]
+
+    def sampled_window(self) -> Window:
+        """The window of the photo in which all frames take place: where the model looks in every one."""
+        mask, recipe = self.mask, self.recipe
+        if not recipe.sampler.crop:
+            return WHOLE
+        touched = torch.zeros_like(mask)
+        margin = round(MARGIN_SHARE * max(mask.shape[-2:]))
+        for index in range(len(self.motion.frames)):
+            rows, columns = swept(self.flow(index).flow, mask, margin)
+            touched[..., rows, columns] = 1
+        return window(touched, SURROUNDINGS_SHARE, model_side_px(recipe.model))
+
+
+def read_scene(recipe: AnimateRecipe | None = None, **options: Any) -> Scene:
+    """Look at the photo and read the motion of the clip's chosen frames. Raises InputError and ModelError."""
+    run, recipe = start(AnimateRecipe, recipe, **options)
+    formats(recipe.format)
+    clip = probe(recipe.clip)
+    frames = choose_frames(recipe.frames, clip, lambda first: _shot(recipe, clip, first))
+    run.resolve(frames=f"{frames.start}:{frames.stop}:{frames.step}", fps=recipe.fps or shown_fps(frames, clip))
+    photo, subjects = photo_and_subjects(run, recipe.subject)
+    with run.stage("clip"):
+        motion = read_motion(run, recipe, subjects, frames, _reference(recipe, clip, frames))
+    run.resolve(reference=str(motion.reference))
+    if recipe.clip_subject == "auto":
+        run.resolve(clip_subject=MOVING)
+    grey = None if recipe.strength_mask is None else read_mask(recipe.strength_mask, photo.image)
+    assert isinstance(run.recipe, AnimateRecipe)
+    return Scene(run, photo, subjects, grey, clip, motion, run.recipe)
+
+
+def _shot(recipe: AnimateRecipe, clip: Clip, first: int | None) -> range:
+    """The frames of the shot that is named, or else of the one that frame `first` belongs to."""
+    shot = choose_shot(clip, recipe.shot, () if first is None else (first,))
+    return range(shot.first, shot.end)
+
+
+def _reference(recipe: AnimateRecipe, clip: Clip, frames: Sequence[int]) -> int | None:
+    words = {"first": frames[0], "auto": None}
+    return words[recipe.reference] if recipe.reference in words else parse_position(recipe.reference, clip)
+
+
+def panels(scene: Scene, index: int, made: Float[Tensor, "3 H W"]) -> Panels:
+    """The preview of frame `index`: what was seen in the clip, what was made of it, and the result."""
+    image = scene.photo.image
+    return [
+        *clip_panels(scene.recipe, scene.motion, index),
+        ("photo and subject", with_mask(image, scene.mask[0])),
+        ("flow on the photo", with_flow(image, scene.flow(index).flow[0])),
+        (f"result, frame {index}", made),
+    ]

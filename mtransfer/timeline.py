@@ -1,0 +1,71 @@
+"""Which frames of a clip an animation shows, how fast, and in what order."""
+
+from collections.abc import Callable, Sequence
+
+from mtransfer.clip import Clip, parse_position, require_pair
+from mtransfer.console import warn
+from mtransfer.errors import InputError
+
+MOST_FRAMES = 300
+FORMATS = ("mp4", "gif", "png")
+
+
+def choose_frames(text: str, clip: Clip, shot_of: Callable[[int | None], range]) -> range:
+    """The frame numbers of `A:B` (without B) or `A:B:S` (every S-th), each part optional; of "" all of a shot.
+
+    A and B are positions of the clip, frames or seconds; B may also be its end. Where one is left out the shot begins
+    or ends: `shot_of` gives the frames of the shot that holds frame A, or of the first one. Raises InputError for what
+    is no such range, lies outside the clip, or holds fewer than 2 frames or more than MOST_FRAMES.
+    """
+    require_pair(clip)
+    chosen = _parse(text, clip, shot_of) if text else shot_of(None)
+    if not text and len(chosen) > MOST_FRAMES:
+        warn(f"{clip.path}: of {len(chosen)} frames the first {MOST_FRAMES} are taken; choose with --frames A:B:S")
+        return chosen[:MOST_FRAMES]
+    if len(chosen) < 2:
+        raise InputError(f"--frames {text}: {len(chosen)} frames; an animation needs at least 2, such as 0:24")
+    if len(chosen) > MOST_FRAMES:
+        every = -(-len(chosen) * chosen.step // MOST_FRAMES)
+        raise InputError(
+            f"--frames {text}: {len(chosen)} frames, at most {MOST_FRAMES} can be made; "
+            f"take every {every}th, {chosen.start}:{chosen.stop}:{every}, or fewer"
+        )
+    return chosen
+
+
+def _parse(text: str, clip: Clip, shot_of: Callable[[int | None], range]) -> range:
+    first, *others = text.split(":")
+    if len(others) not in (1, 2):
+        raise InputError(f"--frames {text}: write A:B or A:B:S, such as 0:24, 1s:2s or 0:90:3")
+    shot = shot_of(parse_position(first, clip) if first else None)
+    start = parse_position(first, clip) if first else shot.start
+    stop = _end(others[0], clip) if others[0] else shot.stop
+    step = others[1] if len(others) == 2 else "1"
+    if not step.isdecimal() or int(step) < 1:
+        raise InputError(f"--frames {text}: '{step}' is no step; write every how many-th frame to take, such as 2")
+    return range(start, stop, int(step))
+
+
+def _end(text: str, clip: Clip) -> int:
+    """The first frame that no longer belongs: a position, or one past the last frame."""
+    return clip.frame_count if text.strip() == str(clip.frame_count) else parse_position(text, clip)
+
+
+def shown_fps(frames: Sequence[int], clip: Clip) -> float:
+    """At how many frames a second these frames of the clip pass as fast as in the clip itself."""
+    passed_s = clip.timestamps_s[frames[-1]] - clip.timestamps_s[frames[0]]
+    return round((len(frames) - 1) / passed_s, 3)
+
+
+def play_order(count: int, loop: str) -> list[int]:
+    """The order in which `count` frames are played once: pingpong goes back without showing either end twice."""
+    return [*range(count), *(range(count - 2, 0, -1) if loop == "pingpong" else ())]
+
+
+def formats(text: str) -> list[str]:
+    """The names in a list such as `mp4,gif`. Raises InputError for one that is none of FORMATS."""
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in FORMATS:
+            raise InputError(f"--format {text}: '{name}' is none of {','.join(FORMATS)}; name one or more of them")
+    return names

@@ -1,0 +1,230 @@
+"""`mtransfer animate`: what it writes, that it goes on where it was killed, and that nothing drifts."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import command, contents
+from pictures import disc_photo, save_clip, save_mask, save_picture
+from PIL import Image, ImageSequence
+
+import mtransfer
+from mtransfer.clip import probe, read_frames
+from mtransfer.fieldio import load_field
+from mtransfer.photo import read_photo
+from mtransfer.reel import kept_frames
+
+FRAMES = 6
+MTRANSFER = [sys.executable, "-c", "from mtransfer.cli import main; main()"]
+DRAFT = ["--subject", "mask.png", "--preset", "draft"]
+FEW = [
+    "--subject",
+    "mask.png",
+    *(["--set", "sampler.steps=4", "--set", "sampler.flow_updates=1", "--set", "sampler.flow_levels=1"]),
+]
+ALL = {"animation.gif", "animation.mp4", "contact.png", "flow.npz", "frames", "preview.png", "recipe.toml", "run.json"}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    save_picture(folder / "photo.png", disc_photo())
+    save_mask(folder / "mask.png")
+    save_clip(folder / "clip.mp4", frames=FRAMES)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def beside_the_inputs(home, monkeypatch) -> None:
+    monkeypatch.chdir(home)
+
+
+def animate(capsys, out: Path, *words: str | Path) -> dict:
+    ended = command(capsys, "animate", "clip.mp4", "photo.png", "-o", out, "--json", *words)
+    assert (ended.code, ended.err) == (0, "")
+    return json.loads(ended.out)
+
+
+@pytest.fixture(scope="module")
+def out(home, tmp_path_factory) -> Path:
+    """A draft animation there and back."""
+    folder = tmp_path_factory.mktemp("made") / "out"
+    words = ["animate", "clip.mp4", "photo.png", "-o", str(folder), "--loop", "pingpong", "--quiet", *DRAFT]
+    subprocess.run([*MTRANSFER, *words], cwd=home, check=True, capture_output=True)
+    return folder
+
+
+def test_it_writes_every_kind_of_file(out) -> None:
+    assert {path.name for path in out.iterdir()} == ALL | {"side_by_side.mp4"}
+    assert sorted(path.name for path in (out / "frames").iterdir()) == [f"{i:04d}.png" for i in range(FRAMES)]
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+def test_films_go_there_and_back_at_the_clips_rate(out) -> None:
+    order = [0, 1, 2, 3, 4, 5, 4, 3, 2, 1]
+    frames = torch.stack([read_photo(out / "frames" / f"{index:04d}.png").image for index in order])
+    film = probe(out / "animation.mp4")
+    assert (film.frame_count, film.size) == (len(order), (160, 160))
+    assert film.average_fps == pytest.approx(12, abs=0.01)
+    assert (read_frames(film, range(len(order))) - frames).abs().mean() < 0.02
+    both = probe(out / "side_by_side.mp4")
+    assert (both.frame_count, both.size) == (len(order), (160, 328))
+    with Image.open(out / "animation.gif") as gif:
+        assert sum(each.info["duration"] for each in ImageSequence.Iterator(gif)) == pytest.approx(10000 / 12, abs=10)
+
+
+def test_the_subject_moves_as_the_clips_does_and_the_first_frame_is_the_photo(out) -> None:
+    first = read_photo(out / "frames" / "0000.png").image
+    assert torch.equal(first, read_photo("photo.png").image)
+    flow = load_field(out / "flow.npz")
+    assert flow.flow.shape == (FRAMES, 2, 160, 160)
+    inside = read_photo("mask.png").image[0] > 0.5
+    moved_px = flow.flow[:, 0, inside].mean(dim=1)
+    assert moved_px == pytest.approx(3.0 * np.arange(FRAMES), abs=1.0)
+    last = read_photo(out / "frames" / "0005.png").image
+    shifted = torch.roll(first, 15, dims=-1)
+    assert (last - shifted)[:, 70:90, 65:105].abs().mean() < 0.05
+
+
+def test_the_run_says_how_it_went(out) -> None:
+    run = json.loads((out / "run.json").read_text())
+    assert run["metrics"]["frames"] == FRAMES
+    assert run["metrics"]["flicker_255"] <= 2
+    assert run["metrics"]["flow_error_dis"]["median_px"] < 2
+    recipe = run["recipe"]
+    assert (recipe["frames"], recipe["reference"], recipe["fps"]) == ("0:6:1", "0", 12.0)
+    assert "auto" not in recipe.values()
+
+
+@pytest.mark.parametrize("name", ["", "animation.mp4", "animation.gif", "frames/0003.png", "contact.png"])
+def test_a_result_is_made_again_from_any_of_its_files(out, name, home, tmp_path, capsys) -> None:
+    inputs = ["--clip", home / "clip.mp4", "--photo", home / "photo.png", "--subject", home / "mask.png"]
+    assert command(capsys, "run", out / name, *inputs, "-o", tmp_path / "again", "--quiet").code == 0
+    for path in (path for path in out.rglob("*") if path.is_file() and path.name != "run.json"):
+        assert (tmp_path / "again" / path.relative_to(out)).read_bytes() == path.read_bytes(), path
+
+
+def test_only_what_is_asked_for_is_written(tmp_path, capsys) -> None:
+    words = ["--format", "gif", "--frames", "0:6:2", "--fps", "5", "--no-metadata", *DRAFT]
+    printed = animate(capsys, tmp_path / "out", *words)
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    assert made == ALL - {"animation.mp4", "frames", "recipe.toml"}
+    assert printed["animation_gif"] == str(tmp_path / "out" / "animation.gif")
+    with Image.open(tmp_path / "out" / "animation.gif") as gif:
+        assert (gif.n_frames, gif.info["duration"], gif.info.get("comment")) == (3, 200, None)
+    for content in contents(tmp_path / "out").values():
+        assert b"mask.png" not in (content or b"")
+
+
+def test_motion_can_be_read_from_another_frame(tmp_path, capsys) -> None:
+    animate(capsys, tmp_path / "out", "--reference", "3", "--format", "png", *DRAFT)
+    frames = [read_photo(tmp_path / "out" / "frames" / f"{index:04d}.png").image for index in range(FRAMES)]
+    assert torch.equal(frames[3], read_photo("photo.png").image)
+    flow = load_field(tmp_path / "out" / "flow.npz").flow[:, 0].mean(dim=(1, 2))
+    assert flow[0] < 0 < flow[5]
+
+
+def test_it_is_a_function_too(home) -> None:
+    made = mtransfer.animate(clip="clip.mp4", photo="photo.png", subject="mask.png", frames="0:3", preset="draft")
+    assert made.frames.shape == (3, 3, 160, 160)
+    assert torch.equal(made.frames[0], read_photo("photo.png").image)
+    assert made.order == (0, 1, 2)
+    assert made.recipe.frames == "0:3:1"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--frames 0:9", "frame 9 is outside clip.mp4"),
+        ("--format mp4,webm", "--format mp4,webm: 'webm' is none of mp4,gif,png"),
+        ("--reference last", "'last' is no clip position"),
+        ("--fps -1", "--fps -1.0"),
+        ("--strength 0", "the motion asked for is zero"),
+        ("--loop bounce", "--loop 'bounce'"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_leave_nothing(words, said, home, tmp_path, capsys) -> None:
+    ended = command(
+        capsys, "animate", "clip.mp4", "photo.png", "-o", tmp_path / "out", "--quiet", *DRAFT, *words.split()
+    )
+    assert ended.code == 2
+    assert said in ended.message
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_there_are_not_replaced_unasked(out, capsys) -> None:
+    ended = command(capsys, "animate", "clip.mp4", "photo.png", "-o", out, "--quiet", *DRAFT)
+    assert (ended.code, "already holds" in ended.message) == (2, True)
+
+
+def started(home: Path, out: Path) -> subprocess.Popen:
+    words = ["animate", "clip.mp4", "photo.png", "-o", str(out), "--quiet", *FEW]
+    return subprocess.Popen([*MTRANSFER, *words], cwd=home, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+def kept(out: Path) -> list[Path]:
+    return sorted(out.parent.glob(f".{out.name}-animate-*/[0-9]*.png"))
+
+
+def wait_for_frames(out: Path, count: int, process: subprocess.Popen) -> None:
+    while len(kept(out)) < count:
+        assert process.poll() is None, "it ended before it was killed"
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_killed_and_started_again_the_bytes_are_those_of_one_go(home, tmp_path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert started(home, whole).wait() == 0
+    process = started(home, broken)
+    wait_for_frames(broken, 3, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not broken.exists()
+    before = {path.name: path.stat().st_mtime_ns for path in kept(broken)}
+    assert 3 <= len(before) < FRAMES
+    process = started(home, broken)
+    wait_for_frames(broken, len(before) + 1, process)
+    assert {path.name: path.stat().st_mtime_ns for path in kept(broken)}.items() >= before.items()
+    assert process.wait() == 0
+    assert kept(broken) == []
+    files = {path.relative_to(whole) for path in whole.rglob("*") if path.is_file()} - {Path("run.json")}
+    assert len(files) == 7 + FRAMES
+    for name in files:
+        assert (broken / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+@pytest.mark.slow
+def test_interrupted_it_says_where_the_frames_are(home, tmp_path) -> None:
+    words = [*MTRANSFER, "animate", "clip.mp4", "photo.png", "-o", str(tmp_path / "out")]
+    process = subprocess.Popen([*words, "--quiet", *FEW], cwd=home, stderr=subprocess.PIPE, text=True)
+    wait_for_frames(tmp_path / "out", 2, process)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert f"frames are kept in {kept(tmp_path / 'out')[0].parent}; the same command goes on from there" in said
+
+
+def test_kept_frames_are_those_of_the_same_settings_and_inputs(tmp_path) -> None:
+    def stop(folder: Path, name: str) -> None:
+        (folder / name).write_text("a frame")
+        raise RuntimeError(str(folder))
+
+    def leave(key: str) -> Path:
+        with pytest.raises(RuntimeError) as error, kept_frames(tmp_path / "out", key) as folder:
+            stop(folder, f"{key}.png")
+        return Path(str(error.value))
+
+    first, second = leave("first"), leave("second")
+    assert [first.parent, second.parent] == [tmp_path, tmp_path]
+    assert [path.name for path in second.iterdir()] == ["second.png"]
+    with kept_frames(tmp_path / "out", "first") as folder:
+        assert [path.name for path in folder.iterdir()] == ["first.png"]
+    assert (first.exists(), second.exists()) == (False, True)

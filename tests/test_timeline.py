@@ -1,0 +1,95 @@
+"""Which frames are shown, how fast, and in what order."""
+
+from pathlib import Path
+
+import pytest
+
+from mtransfer.clip import Clip
+from mtransfer.errors import InputError
+from mtransfer.timeline import MOST_FRAMES, choose_frames, formats, play_order, shown_fps
+
+
+def clip(frames: int = 48, fps: float = 24.0) -> Clip:
+    return Clip(Path("a.mp4"), (90, 160), frames / fps, tuple(index / fps for index in range(frames)))
+
+
+def one_shot(first: int | None) -> range:
+    return range(48)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("", range(48)),
+        ("12:36", range(12, 36)),
+        ("12:36:5", range(12, 36, 5)),
+        ("0:48", range(48)),
+        (":10", range(10)),
+        ("40:", range(40, 48)),
+        ("::4", range(0, 48, 4)),
+        ("0.5s:1s", range(12, 24)),
+        ("1s:40:2", range(24, 40, 2)),
+    ],
+)
+def test_frames_are_positions_without_the_last(text, wanted) -> None:
+    assert list(choose_frames(text, clip(), one_shot)) == list(wanted)
+
+
+def test_what_is_left_out_is_the_shots() -> None:
+    def two_shots(first: int | None) -> range:
+        return range(10, 30) if first is None or first < 30 else range(30, 48)
+
+    assert choose_frames("", clip(), two_shots) == range(10, 30)
+    assert list(choose_frames(":20", clip(), two_shots)) == list(range(10, 20))
+    assert list(choose_frames("12:", clip(), two_shots)) == list(range(12, 30))
+    assert list(choose_frames("32:", clip(), two_shots)) == list(range(32, 48))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("12", "--frames 12: write A:B or A:B:S"),
+        ("1:2:3:4", "write A:B or A:B:S"),
+        ("0:60", "frame 60 is outside a.mp4"),
+        ("a:b", "'a' is no clip position"),
+        ("0:10:0", "'0' is no step"),
+        ("0:10:-1", "'-1' is no step"),
+        ("5:6", "--frames 5:6: 1 frames; an animation needs at least 2"),
+        ("9:5", "0 frames"),
+    ],
+)
+def test_other_ranges_are_refused_in_one_line(text, words) -> None:
+    with pytest.raises(InputError) as error:
+        choose_frames(text, clip(), one_shot)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_long_clip_is_cut_and_a_long_range_refused(capsys) -> None:
+    long = clip(700)
+    assert choose_frames("", long, lambda first: range(700)) == range(MOST_FRAMES)
+    assert "of 700 frames the first 300 are taken" in capsys.readouterr().err
+    with pytest.raises(InputError, match="take every 3th, 0:700:3, or fewer"):
+        choose_frames("0:700", long, one_shot)
+    assert len(choose_frames("0:700:3", long, one_shot)) <= MOST_FRAMES
+
+
+def test_the_rate_is_the_clips_over_the_frames_taken() -> None:
+    assert shown_fps(range(48), clip()) == 24
+    assert shown_fps(range(0, 48, 3), clip()) == 8
+    uneven = Clip(Path("a.mp4"), (90, 160), 1.0, (0.0, 0.1, 0.2, 0.9))
+    assert shown_fps([0, 1, 2], uneven) == 10
+    assert shown_fps([0, 3], uneven) == pytest.approx(1 / 0.9, abs=1e-3)
+
+
+def test_pingpong_shows_neither_end_twice() -> None:
+    assert play_order(4, "none") == [0, 1, 2, 3]
+    assert play_order(4, "pingpong") == [0, 1, 2, 3, 2, 1]
+    assert play_order(2, "pingpong") == [0, 1]
+
+
+def test_formats_are_named() -> None:
+    assert formats("mp4, gif") == ["mp4", "gif"]
+    for text in ("", "mp4,webm"):
+        with pytest.raises(InputError, match="is none of mp4,gif,png"):
+            formats(text)
