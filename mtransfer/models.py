@@ -44,9 +44,12 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 
 @lru_cache(maxsize=2)
 def load_pipeline(
-    model: str, device: torch.device, dtype: torch.dtype, low_memory: bool = False
+    model: str, device: torch.device, dtype: torch.dtype, low_memory: bool = False, compiled: bool = False
 ) -> MotionGuidedPipeline:
-    """The sampler with the weights `model` names. Raises ModelError when they are missing or of another layout."""
+    """The sampler with the weights `model` names, its net compiled where asked.
+
+    Raises ModelError when they are missing or of another layout.
+    """
     with without_bars():
         pipe = _embedded(dtype) if model == "embedded" else _pretrained(model, dtype)
     pipe.set_progress_bar_config(disable=True)
@@ -55,7 +58,12 @@ def load_pipeline(
             part.requires_grad_(False)  # guidance differentiates images, never weights
     if low_memory:
         pipe.save_memory()
-    return pipe.to(device)
+    pipe.to(device)
+    if device.type == "cuda":  # where convolutions run on tensor cores
+        pipe.unet.to(memory_format=torch.channels_last)
+    if compiled:
+        pipe.unet.compile()
+    return pipe
 
 
 def model_side_px(model: str) -> int:

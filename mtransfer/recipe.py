@@ -27,6 +27,7 @@ class Recipe(BaseModel):
         "auto", description="auto | float32 | float16 | bfloat16"
     )
     low_memory: bool = Field(False, description="slower, in less memory: activations are computed twice")
+    compile: bool = Field(False, description="compile the denoiser first: slow to start, pays off over many frames")
     sampler: SamplerSettings = Field(description="filled from the preset; override with --set sampler.steps=20")
 
     @classmethod

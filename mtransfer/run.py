@@ -92,7 +92,7 @@ def pipeline_of(recipe: Recipe) -> MotionGuidedPipeline:
     Raises ModelError when its weights are missing.
     """
     device = choose_device(recipe.device)
-    pipe = load_pipeline(recipe.model, device, choose_dtype(recipe.dtype, device), recipe.low_memory)
+    pipe = load_pipeline(recipe.model, device, choose_dtype(recipe.dtype, device), recipe.low_memory, recipe.compile)
     if (recipe.prompt or recipe.negative_prompt) and not pipe.takes_prompt:
         warn(f"--prompt: the model {recipe.model} takes no text, so it has no effect")
     return pipe

@@ -205,3 +205,13 @@ def test_torchvisions_weights_are_preferred_when_they_are_there(monkeypatch, tmp
     assert isinstance(found, FlowNet)
     assert found.net.mask_predictor is not None  # which only the large one has
     load_flow_model.cache_clear()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_a_compiled_net_says_what_the_plain_one_does(tmp_path) -> None:
+    folder = build_tiny_sd(tmp_path / "sd")
+    plain, compiled = (load_pipeline(str(folder), CPU, torch.float32, False, flag).unet for flag in (False, True))
+    z, text = torch.randn(1, 4, 16, 16), torch.randn(1, 7, plain.config.cross_attention_dim)
+    with torch.no_grad():
+        torch.testing.assert_close(*(net(z, 100, text).sample for net in (compiled, plain)), atol=1e-4, rtol=1e-4)
