@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from mtransfer.camera import fit_cameras, resized, without_camera
+from mtransfer.camera import fit_cameras, resized, steadied, textured, without_camera
 from mtransfer.clip import Clip, probe, read_frames, require_pair
 from mtransfer.clipreading import Reading, read_clip
 from mtransfer.console import warn
@@ -32,9 +32,11 @@ from mtransfer.silhouette import faces_the_other_way, likeness
 from mtransfer.smoothing import smooth_over_time
 from mtransfer.subject import Subject, segment, subject_from_mask
 from mtransfer.tracking import moving_subjects, track, within
+from mtransfer.warp import grow
 
 MOVING = "moving"  # the subject of a clip when none is named
 CLEARLY_MORE_ALIKE = 0.02  # of overlap, for a frame to be the reference instead of the first
+HALO_SHARE = 0.04  # of the long side, around a subject
 LEAST_SHARE = 0.02  # of a subject that must be known in a frame
 
 
@@ -94,7 +96,7 @@ def _motion(
     photo_subjects: Sequence[Subject],
 ) -> ClipMotion:
     everything = torch.cat([each.mask for each in subjects]).amax(dim=0, keepdim=True)
-    cameras = _cameras(recipe, field, everything)
+    cameras = _cameras(recipe, field, everything, reading.picture(start), reading.pictures_of(wanted))
     still = FlowField(without_camera(field.flow, cameras), within(field, everything, masks))
     still = _held(smooth_over_time(still, torch.tensor(wanted).float(), float(start)), everything, wanted)
     times_s = tuple(clip.timestamps_s[frame] for frame in wanted)
@@ -165,10 +167,15 @@ def _most_alike(masks: Bool[Tensor, "T S h w"], photo_subjects: Sequence[Subject
     return frames[alike.index(max(alike))] if max(alike) > alike[0] + CLEARLY_MORE_ALIKE else frames[0]
 
 
-def _cameras(recipe: ClipRecipe, field: FlowField, subjects: Tensor) -> Float64[Tensor, "T 3 3"]:
+def _cameras(
+    recipe: ClipRecipe, field: FlowField, subjects: Tensor, picture: Tensor, others: Tensor
+) -> Float64[Tensor, "T 3 3"]:
     if recipe.camera == "keep" or recipe.clip_subject == "all":
         return torch.eye(3, dtype=torch.float64).expand(len(field.flow), -1, -1)
-    return fit_cameras(field, 1 - subjects)
+    # Flow carries a subject's motion into the plain ground around it.
+    reach = round(HALO_SHARE * max(field.size))
+    outside = (1 - grow(subjects[None], reach)[0]) * textured(picture)
+    return steadied(fit_cameras(field, outside), picture, others, outside)
 
 
 def _held(field: FlowField, subjects: Float[Tensor, "1 h w"], frames: tuple[int, ...]) -> FlowField:

@@ -39,6 +39,10 @@ class Reading:
         index = self.frames.index(frame)
         return as_floats(self.pictures[index : index + 1], torch.device("cpu"))[0]
 
+    def pictures_of(self, frames: Sequence[int]) -> Pictures:
+        """Some of the frames, 8-bit."""
+        return self.pictures[[self.frames.index(each) for each in frames]]
+
     def path(self, start: int, wanted: Sequence[int]) -> tuple[Links, Tensor, int, list[int]]:
         """Links, pictures, and the places among them of a frame and of the wanted ones."""
         return self.links, self.pictures, self.frames.index(start), [self.frames.index(each) for each in wanted]

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -17,6 +19,7 @@ from mtransfer.subject import Subject
 from mtransfer.warp import pixel_grid, sample
 
 WORK_SIDE_PX = 512  # the motion is smooth: on larger photos it is carried and filled on a coarser grid
+RIM_SHARE = 0.016  # of the clip's long side: how far flow is blurred across a silhouette
 LONG = 1.25  # ratio of a silhouette's long axis to its short one, below which it points nowhere
 
 Align = Literal["similarity", "affine", "thinplate", "none"]
@@ -134,7 +137,16 @@ def retarget(
 
 def _carried(field: FlowField, fit: Fit, clip_mask: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     """The clip's vectors at the photo's `points`, and how far they are to be trusted there."""
-    places, known = fit.to_clip(points), field.confidence[:1] * clip_mask[None]
+    places, known = fit.to_clip(points), field.confidence[:1] * core(clip_mask)[None]
     weight = sample(known, places, padding_mode="zeros").clamp(0, 1)
     flow = sample(field.flow[:1] * known, places, padding_mode="zeros") / weight.clamp_min(1e-6)
     return torch.einsum("ij,bjhw->bihw", fit.linear.to(flow), flow), (weight > 0.5).to(flow) * weight
+
+
+def core(mask: Float[Tensor, "1 H W"]) -> Float[Tensor, "1 H W"]:
+    """A mask without its rim, where flow is mixed with that of what is behind; of thin parts the middle stays."""
+    inside = (mask[0] > 0.5).cpu().numpy().astype(np.uint8)
+    depth_px = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    rim_px = round(RIM_SHARE * max(inside.shape))
+    deepest = cv2.dilate(depth_px, np.ones((2 * rim_px + 1,) * 2, np.uint8))
+    return mask * torch.from_numpy(depth_px >= 0.75 * np.minimum(rim_px, deepest)).to(mask)

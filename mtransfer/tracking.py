@@ -22,8 +22,8 @@ STILL_SHARE = 0.3  # of the fastest motion: what is slower is not the subject
 STILL_PX = 0.75
 SMALLEST_SUBJECT_SHARE = 0.004
 SMALLEST_PART = 0.05  # of the first part, to be one with it
-TOGETHER_SHARE = 0.6  # of a part, that one turn or growth must explain
-TOGETHER_PX, TOGETHER_TOLERANCE = 1.0, 0.1  # of the mean motion
+TOGETHER_SHARE = 0.4  # of a part, that one turn or growth must explain
+TOGETHER_PX, TOGETHER_TOLERANCE = 1.0, 0.15  # of the mean motion
 FEWEST, THINNED = 64, 3  # pixels to fit to; every how many-th is taken
 LEAST_TRUST = 0.05  # so that what is never confident still has a speed
 STRAY_SHARE = 0.03  # of the long side: how far a tracked silhouette may be off
@@ -66,8 +66,14 @@ def _moving(field: FlowField, cameras: Float64[Tensor, "T 3 3"], count: int) -> 
     if count == 1 and len(parts) > 1:
         liveliest = int((speed_px * trust).sum(dim=(1, 2)).argmax())
         parts = [_turning_together(parts, field.flow[liveliest].cpu().numpy(), trust[liveliest].cpu().numpy() > 0.5)]
-    masks = [torch.from_numpy(part.astype(np.float32))[None].to(field.flow) for part in parts[:count]]
+    masks = [torch.from_numpy(_filled(part))[None].to(field.flow) for part in parts[:count]]
     return [mask for mask in masks if mask.mean() > SMALLEST_SUBJECT_SHARE]
+
+
+def _filled(part: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """A part with what it surrounds: the centre of what turns or grows stands still."""
+    outlines, _ = cv2.findContours(part.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return np.asarray(cv2.drawContours(np.zeros(part.shape, np.float32), outlines, -1, 1.0, cv2.FILLED))
 
 
 def _turning_together(

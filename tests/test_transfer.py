@@ -95,7 +95,11 @@ class TrueFlow:
         self._source = source
 
     def flow(self, image: Tensor) -> Tensor:
-        first, second = self._number(self._source), self._number(image)
+        pairs = zip(self._source.split(1), image.split(1), strict=True)
+        return torch.cat([self._between(*pair) for pair in pairs])
+
+    def _between(self, source: Tensor, image: Tensor) -> Tensor:
+        first, second = self._number(source), self._number(image)
         if first is None or second is None:
             return torch.zeros_like(image[:, :2])
         (x, y), (x1, y1) = corner(first, self._pan_px), corner(second, self._pan_px)
