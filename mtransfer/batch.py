@@ -48,7 +48,7 @@ def ask(
         raise InputError(f"--recipe {recipe}: is of the command {command}; a batch's moves photos with clips")
     nameless = {"clip": "clip", "photo": "photo"}
     built = COMMANDS[command].build({**given, **nameless}, overrides, find_inputs(stored, {}))
-    values = _absolute(built.model_dump(mode="json", exclude=set(nameless), exclude_none=True), Path())
+    values = _absolute(built.model_dump(mode="json", exclude=set(nameless)), Path())
     rows = [replace(item, settings=_absolute(item.settings, item.home)) for item in items]
     for settings in {str(row.settings): row.settings for row in rows}.values():
         if unknown := settings.keys() - ROW_SETTINGS:
@@ -105,10 +105,10 @@ def plan(batch: Batch, manifest: Manifest | None) -> dict[tuple[str, str], str]:
 
 
 def _require_same(before: dict[str, Any], now: dict[str, Any], path: Path) -> None:
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key):
+    for key in sorted(before.keys() & now.keys()):  # a newer mtransfer may have others besides
+        if before[key] != now[key]:
             raise InputError(
-                f"{path}: begun with {key} = {before.get(key)!r}, not {now.get(key)!r}; "
+                f"{path}: begun with {key} = {before[key]!r}, not {now[key]!r}; "
                 "use the settings it was begun with, or another -o"
             )
 

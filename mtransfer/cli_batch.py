@@ -131,7 +131,7 @@ def _crew(asked: "Batch", workers: int | None, cluster: str | None, timeout: flo
         from mtransfer.crew import LocalCrew
 
         count = workers or default_workers(asked.values["device"])
-        return contextlib.closing(LocalCrew(count, max(1, cores() // count), timeout, inherited))
+        return contextlib.closing(LocalCrew(count, threads_each(count), timeout, inherited))
 
     return make
 
@@ -139,6 +139,13 @@ def _crew(asked: "Batch", workers: int | None, cluster: str | None, timeout: flo
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_each(workers: int) -> int:
+    """Threads of one worker, so that all of them fill the cores and none waits; OMP_NUM_THREADS bounds it."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    fair = max(1, cores() // workers)
+    return min(fair, int(asked)) if asked.isdecimal() and int(asked) else fair
 
 
 def default_workers(device: str) -> int:
@@ -198,7 +205,7 @@ def _progress(tally: "Tally") -> dict[str, Any]:
 @contextlib.contextmanager
 def _bar(*, quiet: bool) -> Iterator[Callable[["Entry", "Tally"], None]]:
     """A bar on stderr: how many of how many, a minute, time left, failures."""
-    if quiet:
+    if quiet or not sys.stderr.isatty():
         yield lambda entry, tally: None
         return
     from rich.console import Console

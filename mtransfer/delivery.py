@@ -109,9 +109,9 @@ def _to_disk(path: Path) -> None:
 def _upload(made: Path, out: Out, place: str) -> None:
     if is_delivered(out, place):
         return
-    out.fs.makedirs(out.path(place), exist_ok=True)
-    for path in sorted(made.iterdir(), key=lambda path: path.name == LAST):
-        out.fs.put_file(str(path), out.path(f"{place}/{path.name}"))
+    files = [path for path in made.rglob("*") if path.is_file()]
+    for path in sorted(files, key=lambda path: path.name == LAST):
+        out.fs.put_file(str(path), out.path(f"{place}/{path.relative_to(made).as_posix()}"))
 
 
 def look(out: Out, place: str) -> Delivered:

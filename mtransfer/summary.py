@@ -7,9 +7,10 @@ from urllib.parse import quote
 
 from mtransfer.delivery import Out, write_text
 from mtransfer.manifest import Entry
+from mtransfer.worker import THUMBNAIL
 
 PAGE = "index.html"
-THUMBNAIL = "thumbnail.jpg"
+OPENED = ("edited.png", "animation.mp4", "animation.gif", "contact.png")  # by a click, the first that is there
 COLUMNS = ("result", "clip", "photo", "state", "seconds", "flow error, px", "attempts", "error")
 STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 2rem; color: #222; background: #fff }
@@ -82,7 +83,8 @@ def _picture(entry: Entry) -> str:
         return ""
     folder = quote(entry.folder)
     shown = f'<img loading="lazy" src="{folder}/{THUMBNAIL}" alt="{html.escape(entry.photo)}">'
-    return f'<a href="{folder}/edited.png">{shown}</a>'
+    opened = next((name for name in OPENED if name in entry.outputs), THUMBNAIL)
+    return f'<a href="{folder}/{opened}">{shown}</a>'
 
 
 def _text(text: str) -> str:

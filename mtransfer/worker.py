@@ -20,7 +20,8 @@ from typing import IO, Any
 from mtransfer.errors import MTransferError
 
 HEARTBEAT_S = 1.0  # often enough for any time limit, seldom enough to cost nothing
-THUMBNAIL_PX = 192
+THUMBNAIL, THUMBNAIL_PX = "thumbnail.jpg", 192
+SHOWN = ("edited.png", "contact.png")  # of a picture, of an animation
 Say = Callable[[dict[str, Any]], None]
 
 
@@ -62,10 +63,10 @@ def save_thumbnail(folder: Path) -> None:
     """A small picture of the result for the summary page."""
     from PIL import Image
 
-    with Image.open(folder / "edited.png") as picture:
+    with Image.open(next(folder / name for name in SHOWN if (folder / name).exists())) as picture:
         small = picture.convert("RGB")
     small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-    small.save(folder / "thumbnail.jpg", quality=85)
+    small.save(folder / THUMBNAIL, quality=85)
 
 
 def _reporter(say: Say) -> Callable[[str, int, int, float | None], None]:

@@ -1,14 +1,22 @@
 """Folders of small clips and photos, and batches of them."""
 
+import contextlib
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from pictures import disc_photo, save_clip, save_picture
 
+from mtransfer.batch import Tally, ask
+from mtransfer.crew import Crew, Event
+from mtransfer.delivery import open_out
+from mtransfer.driver import run_batch
 from mtransfer.manifest import Entry, Manifest
+from mtransfer.pairing import Item
+from mtransfer.worker import do
 
 RESULTS = {"edited.png", "preview.png", "flow.npz", "run.json", "thumbnail.jpg"}
 QUICK = ("--preset", "draft", "--set", "pair=0:3")
@@ -54,3 +62,41 @@ def check_whole(out: Path, count: int) -> None:
     others = {path.name for path in out.rglob("*") if path.is_file() and path.parent not in folders}
     assert others - {"manifest.sqlite-wal", "manifest.sqlite-shm"} == {"index.html", "manifest.sqlite", ".lock"}
     assert not list(out.glob(".stage/*"))
+
+
+class HereCrew:
+    """One worker in this process, where everything is imported already: what is tested is the driver and the job."""
+
+    says_when_read = True
+
+    def __init__(self) -> None:
+        self.tasks: list[dict[str, Any]] = []
+        self._task: dict[str, Any] | None = None
+
+    def idle(self) -> list[int]:
+        return [] if self._task else [0]
+
+    def give(self, worker: int, task: dict[str, Any]) -> None:
+        self._task = json.loads(json.dumps(task))
+        self.tasks.append(task)
+
+    def wait(self, longest_s: float) -> list[Event]:
+        if self._task is None:
+            return []
+        task, self._task = self._task, None
+        return [Event("clip read", task), Event("record", task, do(task, lambda message: None))]
+
+    def close(self) -> None:
+        pass
+
+
+def run_here(
+    items: list[Item], out: str, *, crew: Crew | None = None, retry_failed: bool = False, **given: Any
+) -> Tally:
+    """A draft batch of `items` into `out` with a worker in this process."""
+    crew, folder = crew or HereCrew(), open_out(out)
+    batch = ask(items, folder, None, {"preset": "draft", "pair": "0:3"} | given, [], animate=False)
+    manifest = Path("manifest.sqlite") if folder.local is None else folder.local / "manifest.sqlite"
+    return run_batch(
+        batch, manifest, lambda locks: contextlib.nullcontext(crew), lambda *heard: None, retry_failed=retry_failed
+    )

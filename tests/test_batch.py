@@ -3,14 +3,19 @@
 import json
 import os
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
 from command_line import command, contents
-from folders import QUICK, RESULTS, entries, make_folders
+from folders import QUICK, RESULTS, HereCrew, check_whole, entries, make_folders, run_here
 from pictures import save_clip
 
+from mtransfer.delivery import STAGE, open_out
+from mtransfer.driver import MANIFEST
+from mtransfer.errors import InputError
 from mtransfer.lock import sole_driver
+from mtransfer.pairing import find_items
 
 
 @pytest.fixture
@@ -27,6 +32,7 @@ def batch(capsys, *words: str):
     return command(capsys, "batch", "clips", "photos", "-o", "out", *QUICK, *words)
 
 
+@pytest.mark.slow
 def test_a_corrupt_clip_fails_alone_and_is_done_when_mended(home, capsys) -> None:
     ended = batch(capsys, "--workers", "2", "--json")
     assert ended.code == 1
@@ -36,8 +42,8 @@ def test_a_corrupt_clip_fails_alone_and_is_done_when_mended(home, capsys) -> Non
     assert {item["clip"]: item["state"] for item in items} == {"c0.mp4": "done", "c1.mp4": "failed", "c2.mp4": "done"}
     assert items[-1]["progress"]["left_s"] == 0
     assert {name for item in items if item["state"] == "done" for name in item["outputs"]} == RESULTS
-    assert {item["error"] for item in items if item["state"] == "failed"} == {
-        f"{home}/clips/c1.mp4 is no video, or a broken one; give a clip that a player can play"
+    assert {item["error"].rpartition(":")[0] for item in items if item["state"] == "failed"} == {
+        f"clip {home}/clips/c1.mp4 is cut short"
     }
     _check_status(capsys)
     before = contents(home / "out" / "c0")
@@ -47,7 +53,7 @@ def test_a_corrupt_clip_fails_alone_and_is_done_when_mended(home, capsys) -> Non
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.splitlines()[:3] == ["done: 6", "failed: 0", "total: 6"]
     assert contents(home / "out" / "c0") == before
-    assert [entry.attempts for entry in entries(home / "out" / "manifest.sqlite")] == [1, 1, 2, 2, 1, 1]
+    assert [entry.attempts for entry in entries(home / "out" / MANIFEST)] == [1, 1, 2, 2, 1, 1]
     assert not (home / "out" / ".stage").exists() or not any((home / "out" / ".stage").iterdir())
 
 
@@ -85,22 +91,75 @@ def test_a_second_driver_is_refused(home, capsys) -> None:
     assert [path.name for path in (home / "out").iterdir()] == [".lock"]
 
 
-def test_other_settings_and_results_of_others_are_refused(home, capsys) -> None:
-    shutil.rmtree(home / "clips")
-    (home / "clips").mkdir()
-    save_clip(home / "clips" / "c0.mp4", frames=4)
+def test_results_of_others_are_left_alone(home) -> None:
     (home / "out" / "c0" / "p1").mkdir(parents=True)
     (home / "out" / "c0" / "p1" / "run.json").write_text("{}")
-    ended = batch(capsys, "--workers", "1", "--json")
-    done, failed = sorted((json.loads(line) for line in ended.out.splitlines()[:2]), key=lambda item: item["photo"])
-    assert (done["state"], failed["error"]) == (
+    tally = run_here(find_items("clips/c0.mp4", "photos", "all"), "out")
+    assert (tally.done, tally.failed) == (1, 1)
+    done, failed = entries(home / "out" / MANIFEST)
+    assert (done.state, failed.error) == (
         "done",
         "c0/p1: holds results of another batch; remove them or use another -o",
     )
     assert (home / "out" / "c0" / "p1" / "run.json").read_text() == "{}"
-    ended = batch(capsys, "--set", "strength=2")
-    assert ended.code == 2
-    assert "manifest.sqlite: begun with strength = 1.0, not 2.0; use the settings it was begun with" in ended.message
+
+
+def test_a_batch_goes_on_only_with_the_settings_it_was_begun_with(home) -> None:
+    items = find_items("clips/c0.mp4", "photos/p0.png", "all")
+    run_here(items, "out")
+    crew = HereCrew()
+    assert run_here(items, "out", crew=crew).done == 1
+    with pytest.raises(InputError, match=r"begun with strength = 1\.0, not 2\.0; use the settings it was begun with"):
+        run_here(items, "out", crew=crew, strength=2)
+    assert crew.tasks == []
+
+
+def test_a_killed_drivers_item_is_done_once(home) -> None:
+    """Killed after an item was in its place and before that was recorded; another item was under way."""
+    items = find_items("clips/c0.mp4", "photos", "all")
+    run_here(items, "out")
+    before = contents(home / "out" / "c0")
+    connection = sqlite3.connect(home / "out" / MANIFEST)
+    connection.execute("UPDATE item SET state = 'running', seconds = NULL, metrics = '{}', outputs = '[]'")
+    connection.commit()
+    connection.close()
+    shutil.rmtree(home / "out" / "c0" / "p1")
+    (home / "out" / STAGE / "item-x" / "result").mkdir(parents=True)
+    (home / "out" / STAGE / "item-x" / "result" / "edited.png").write_text("half")
+    crew = HereCrew()
+    run_here(items, "out", crew=crew)
+    assert [task["place"] for task in crew.tasks] == ["c0/p1"]
+    check_whole(home / "out", 2)
+    after = contents(home / "out" / "c0")
+    assert {name: after[name] for name in before if name.startswith("p0/")} == {
+        name: content for name, content in before.items() if name.startswith("p0/")
+    }
+    assert after["p1/edited.png"] == before["p1/edited.png"]
+
+
+def test_a_record_that_is_no_longer_whole_fails_its_item(home) -> None:
+    items = find_items("clips/c0.mp4", "photos", "all")
+    run_here(items, "out")
+    connection = sqlite3.connect(home / "out" / MANIFEST)
+    connection.execute("UPDATE item SET state = 'running'")
+    connection.commit()
+    connection.close()
+    (home / "out" / "c0" / "p1" / "run.json").write_text('{"seconds": ')
+    tally = run_here(items, "out")
+    assert (tally.done, tally.failed) == (1, 1)
+    assert "run.json: not a whole record" in str(entries(home / "out" / MANIFEST)[1].error)
+
+
+def test_results_reach_another_file_system(home) -> None:
+    with pytest.raises(InputError):
+        run_here(find_items("clips/absent.mp4", "photos", "all"), "memory://bucket/out")
+    run_here(find_items("clips/c0.mp4", "photos", "all"), "memory://bucket/out")
+    out = open_out("memory://bucket/out")
+    assert {name.rpartition("/")[2] for name in out.fs.ls(out.path("c0/p0"), detail=False)} == RESULTS
+    run_here(find_items("clips/c0.mp4", "photos", "all"), f"file://{home}/out")
+    for name in ("edited.png", "preview.png", "flow.npz", "thumbnail.jpg"):
+        assert out.fs.cat_file(out.path(f"c0/p1/{name}")) == (home / "out" / "c0" / "p1" / name).read_bytes()
+    assert b"c0.mp4" in out.fs.cat_file(out.path("index.html"))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +190,7 @@ def test_what_cannot_be_done_is_refused_in_one_line(words, said, home, capsys) -
     assert contents(home) == before
 
 
-def test_rows_have_settings_and_names_lead_nowhere(home, capsys) -> None:
+def test_rows_have_settings_and_names_lead_nowhere(home) -> None:
     strange = home / "photos" / "..\n\x1b[2J<b>é語.png"
     (home / "photos" / "p0.png").rename(strange)
     rows = [
@@ -139,15 +198,19 @@ def test_rows_have_settings_and_names_lead_nowhere(home, capsys) -> None:
         {"clip": "clips/c0.mp4", "photo": "photos/p1.png", "pair": "1:2"},
     ]
     (home / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    ended = command(capsys, "batch", "pairs.jsonl", "-o", "deep/out", *QUICK, "--workers", "1", "--json")
-    assert ended.code == 0, ended.err
-    found = entries(home / "deep" / "out" / "manifest.sqlite")
-    recipes = {
-        entry.clip: json.loads((home / "deep" / "out" / entry.folder / "run.json").read_text())["recipe"]
-        for entry in found
-    }
-    assert {(recipe["pair"], recipe["strength"]) for recipe in recipes.values()} == {("0:3", 0.5), ("1:2", 1.0)}
+    run_here(find_items("pairs.jsonl", None, "all"), "deep/out")
+    out = home / "deep" / "out"
+    check_whole(out, 2)
+    recipes = [json.loads((out / entry.folder / "run.json").read_text())["recipe"] for entry in entries(out / MANIFEST)]
+    assert {(recipe["pair"], recipe["strength"]) for recipe in recipes} == {("0:3", 0.5), ("1:2", 1.0)}
     assert {path.name for path in home.iterdir()} == {"clips", "photos", "pairs.jsonl", "deep"}
-    page = (home / "deep" / "out" / "index.html").read_text()
+    page = (out / "index.html").read_text()
     assert "&lt;b&gt;é語.png" in page
     assert "<b>é" not in page
+
+
+def test_a_name_that_is_no_text_is_done_too(home) -> None:
+    os.rename(home / "photos" / "p0.png", os.fsencode(home / "photos") + b"/\xff.png")
+    run_here(find_items("clips/c0.mp4", "photos", "all"), "out")
+    assert [entry.photo for entry in entries(home / "out" / MANIFEST)] == ["\\xff.png", "p1.png"]
+    check_whole(home / "out", 2)
