@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mtransfer.exemplar import WORK_SIDE_PX, fill_exemplar
-from mtransfer.warp import forward_warp, grow, vacated_mask
+from mtransfer.warp import INVERTED_SIDE_PX, forward_warp, grow, vacated_mask
 from mtransfer.window import swept, window
 
 FEATHER_PX = 3
@@ -36,21 +36,27 @@ def make_draft(
     flow: Float[Tensor, "1 2 H W"],
     mask: Float[Tensor, "1 1 H W"],
     background: Float[Tensor, "1 3 H W"] | None = None,
+    inverted_side_px: int = INVERTED_SIDE_PX,
 ) -> Draft:
-    """Move the masked subject of `photo` along `flow` over the background, by default the photo without its subject."""
+    """Move the masked subject of `photo` along `flow` over the background, by default the photo without its subject.
+
+    `inverted_side_px` as in `forward_warp`.
+    """
     behind = take_out(photo, mask) if background is None else background
     halo = halo_px(photo)
     rows, columns = swept(flow, mask, 2 * halo + 3 * FEATHER_PX)
-    there = _draft(*(each[..., rows, columns] for each in (photo, flow, mask, behind)), halo=halo)
+    there = _draft(
+        *(each[..., rows, columns] for each in (photo, flow, mask, behind)), halo=halo, side_px=inverted_side_px
+    )
     pictures = {"image": behind.clone()} | {part.name: torch.zeros_like(mask) for part in fields(Draft)[1:]}
     for name, picture in pictures.items():
         picture[..., rows, columns] = getattr(there, name)
     return Draft(**pictures)
 
 
-def _draft(photo: Tensor, flow: Tensor, mask: Tensor, background: Tensor, *, halo: int) -> Draft:
+def _draft(photo: Tensor, flow: Tensor, mask: Tensor, background: Tensor, *, halo: int, side_px: int) -> Draft:
     hole = grow((mask > 0.05).to(photo), halo)
-    warped, target = forward_warp(photo, flow, mask)
+    warped, target = forward_warp(photo, flow, mask, side_px)
     image = background + target * (warped - background)
     vacated = vacated_mask(hole, target)
     seam = grow(target, halo) * grow(1 - target, halo)

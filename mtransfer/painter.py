@@ -18,8 +18,10 @@ from mtransfer.plan import Callback
 from mtransfer.render import Tools, cut, sample_part, size_to_sample
 from mtransfer.run import Run
 from mtransfer.splat import extend_flow
-from mtransfer.warp import RING_PX, grow, invert_flow, pixel_grid, sample
+from mtransfer.warp import INVERTED_SIDE_PX, RING_PX, grow, invert_flow, pixel_grid, sample
 from mtransfer.window import Window
+
+QUICK_SIDE_PX = 320  # of larger pictures the motion of a quick look is inverted on every n-th pixel
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Painter:
         if not bool(flow.flow.any()):
             self._note(self.own, torch.zeros_like(self.mask))
             return self.own
-        draft = make_draft(self.own, flow.flow, self.mask, self.plate)
+        draft = self._draft(flow)
         edited = blend(self.own, draft.image, draft.edit)
         if self.tools is not None:
             part = cut(flow, self.own, self.mask, self.plate, draft, self.where)
@@ -68,7 +70,11 @@ class Painter:
         if not bool(flow.flow.any()):
             self._note(frame, torch.zeros_like(self.mask))
             return
-        self._keep(flow, make_draft(self.own, flow.flow, self.mask, self.plate), frame)
+        self._keep(flow, self._draft(flow), frame)
+
+    def _draft(self, flow: FlowField) -> Draft:
+        side_px = QUICK_SIDE_PX if self.tools is None else INVERTED_SIDE_PX
+        return make_draft(self.own, flow.flow, self.mask, self.plate, side_px)
 
     def _keep(self, flow: FlowField, draft: Draft, frame: Tensor) -> None:
         """Remember what later frames need; of the frame alone, so that one read from its file serves as well."""
