@@ -12,11 +12,13 @@ from mtransfer.worker import THUMBNAIL
 PAGE = "index.html"
 OPENED = ("edited.png", "animation.mp4", "animation.gif", "contact.png")  # by a click, the first that is there
 COLUMNS = ("result", "clip", "photo", "state", "seconds", "flow error, px", "attempts", "error")
+NUMBERS = COLUMNS[4:7]
 STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 2rem; color: #222; background: #fff }
 h1 { font-size: 1.4rem; margin: 0 0 .2rem } p { margin: 0 0 1rem; color: #555 }
 table { border-collapse: collapse } td, th { padding: .35rem .8rem; text-align: left; border-bottom: 1px solid #ddd }
 td.number { text-align: right; font-variant-numeric: tabular-nums }
+th.number { text-align: right }
 td.text { overflow-wrap: anywhere; max-width: 22rem }
 th button { font: inherit; font-weight: 600; border: 0; background: none; padding: 0; cursor: pointer }
 th[aria-sort=ascending] button::after { content: " \\2191" }
@@ -50,7 +52,7 @@ def page(entries: list[Entry], when: str) -> str:
     states = ", ".join(
         f"{counts[state]} {state}" for state in ("done", "failed", "running", "pending") if counts[state]
     )
-    heads = "".join(f'<th scope="col"><button type="button">{name}</button></th>' for name in COLUMNS)
+    heads = "".join(_head(name) for name in COLUMNS)
     rows = "\n".join(_row(entry) for entry in entries)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>mtransfer batch</title>'
@@ -60,6 +62,11 @@ def page(entries: list[Entry], when: str) -> str:
         f"<table><thead><tr>{heads}</tr></thead><tbody>\n{rows}\n</tbody></table>\n"
         f"<script>{SCRIPT}</script></body></html>\n"
     )
+
+
+def _head(name: str) -> str:
+    kind = ' class="number"' if name in NUMBERS else ""
+    return f'<th scope="col"{kind}><button type="button">{name}</button></th>'
 
 
 def _row(entry: Entry) -> str:
