@@ -99,7 +99,8 @@ def _next(
     if path.exists():
         painter.recall(flow, load_frame(folder, index)[None].to(flow.flow))
         return
-    on_step(None, 0, 0, {"energy": None, "count": 1})
+    if painter.tools is None:
+        on_step(None, 0, 0, {"energy": None, "count": 1})
     frame = painter.paint(flow, on_step)
     part = path.with_name(f".{path.name}")
     save_png(frame[0], part, profile, text)

@@ -42,13 +42,13 @@ class Scene:
     @property
     def mask(self) -> Float[Tensor, "1 1 H W"]:
         """All subjects of the photo together."""
-        return together(self.photo, self.subjects).mask[None]
+        return together(self.photo, self.subjects).mask[None].to(self.run.device)
 
     def flow(self, index: int) -> FlowField:
         """The flow on the photo from it to frame `index` of the animation, but for the camera's."""
-        return retargeted(
-            self.motion, self.subjects, index, strength=self.recipe.strength, strength_mask=self.strength_mask
-        )
+        strength, grey = self.recipe.strength, self.strength_mask
+        found = retargeted(self.motion, self.subjects, index, strength=strength, strength_mask=grey)
+        return FlowField(found.flow.to(self.run.device), found.confidence.to(self.run.device))
 
     def shown(self, painted: Float[Tensor, "3 H W"], index: int) -> Float[Tensor, "3 H W"]:
         """A painted frame as the camera sees it: moved as the clip's where `camera` is `photo`."""
@@ -104,7 +104,7 @@ def panels(scene: Scene, index: int, made: Float[Tensor, "3 H W"]) -> Panels:
     image = scene.photo.image
     return [
         *clip_panels(scene.recipe, scene.motion, index),
-        ("photo and subject", with_mask(image, scene.mask[0])),
-        ("flow on the photo", with_flow(image, scene.flow(index).flow[0])),
+        ("photo and subject", with_mask(image, scene.mask[0].cpu())),
+        ("flow on the photo", with_flow(image, scene.flow(index).flow[0].cpu())),
         (f"result, frame {index}", made),
     ]

@@ -16,7 +16,7 @@ from pictures import disc_photo, save_clip, save_mask, save_picture
 from PIL import Image, ImageSequence
 
 import mtransfer
-from mtransfer.clip import probe, read_frames
+from mtransfer.clip import probe, read_frames, write_video
 from mtransfer.fieldio import load_field
 from mtransfer.photo import read_photo
 from mtransfer.reel import kept_frames
@@ -129,6 +129,29 @@ def test_motion_can_be_read_from_another_frame(tmp_path, capsys) -> None:
     assert torch.equal(frames[3], read_photo("photo.png").image)
     flow = load_field(tmp_path / "out" / "flow.npz").flow[:, 0].mean(dim=(1, 2))
     assert flow[0] < 0 < flow[5]
+
+
+def test_the_cameras_motion_can_move_the_whole_photo(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("MTRANSFER_CACHE_GB", "0")
+    still = read_frames("clip.mp4", range(FRAMES))
+    panned = [torch.roll(frame, -2 * index, dims=-1) for index, frame in enumerate(still)]
+    write_video(panned, tmp_path / "panned.mp4", 12)
+    words = ["animate", tmp_path / "panned.mp4", "photo.png", "-o", tmp_path / "out", "--camera", "photo"]
+    assert command(capsys, *words, "--format", "png", "--quiet", *DRAFT).code == 0
+    photo, last = (read_photo(path).image for path in ("photo.png", tmp_path / "out" / "frames" / "0005.png"))
+    shifted = torch.roll(photo, -10, dims=-1)
+    away = (slice(None), slice(120, None), slice(20, 130))
+    assert (last - shifted)[away].abs().mean() < 0.5 * (last - photo)[away].abs().mean()
+
+
+def test_a_grey_picture_says_how_much_of_the_motion_to_apply(tmp_path, capsys) -> None:
+    half = torch.ones(3, 160, 160)
+    half[..., :70] = 0.0
+    save_picture(tmp_path / "grey.png", half)
+    animate(capsys, tmp_path / "out", "--strength-mask", tmp_path / "grey.png", "--format", "png", *DRAFT)
+    flow = load_field(tmp_path / "out" / "flow.npz").flow[5, 0]
+    assert flow[:, :68].abs().max() < 0.5
+    assert flow[80, 75:90].mean() > 10
 
 
 def test_it_is_a_function_too(home) -> None:
