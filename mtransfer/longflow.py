@@ -9,17 +9,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Float16, UInt8
 from torch import Tensor
 
 from mtransfer.field import FlowField, compose
-from mtransfer.fill import fill_smooth
 from mtransfer.flow import DisFlow, both_ways, consistency
 from mtransfer.guidance import FlowModel
 from mtransfer.warp import backward_warp, pixel_grid
 
 BATCH = 8  # links read together
-LEAST_TRUST = 0.02  # of what the chain says of points it has lost
+WINDOW_PX = 9  # over which two pictures are compared
+PLAIN = 0.02  # contrast, of 1, that is mere noise
+MOST_UNLIKE = 0.5  # squared difference over that of unrelated pictures
+SEEN_SHARE = 0.5  # of a window, that must be seen for its speed to be known
 
 Pictures = UInt8[Tensor, "N 3 H W"]
 
@@ -71,26 +74,54 @@ def _follow_one_way(
 ) -> dict[int, tuple[Tensor, Tensor]]:
     reference = as_floats(pictures[start : start + 1], device)
     found: dict[int, tuple[Tensor, Tensor]] = {}
-    field: FlowField | None = None
+    still = torch.zeros_like(reference[:, :2])
+    field, speed = FlowField(still, torch.ones_like(still[:, :1])), still
     for index in range(start, last, towards):
-        step = links.step(index, towards, reference)
-        chained = step if field is None else compose(field, step)
         there = index + towards
-        field = compared(reference, as_floats(pictures[there : there + 1], device), chained)
+        chained = _coasting(compose(field, links.step(index, towards, reference)), field.flow + speed)
+        before, field = field, compared(reference, as_floats(pictures[there : there + 1], device), chained)
+        speed = _speed(before, field, speed)
         if there in wanted:
             found[there] = field.flow.half().cpu(), field.confidence.half().cpu()
     return found
 
 
+def _speed(before: FlowField, field: FlowField, speed: Float[Tensor, "1 2 H W"]) -> Float[Tensor, "1 2 H W"]:
+    """Pixels a frame, averaged around each point over what is seen in both frames; elsewhere as it was."""
+    seen = ((field.confidence > 0.5) & (before.confidence > 0.5)).to(speed)
+    share = _around(seen)
+    now = _around((field.flow - before.flow) * seen) / share.clamp_min(1e-3)
+    return torch.where(share > SEEN_SHARE, now, speed)
+
+
+def _coasting(chained: FlowField, onward: Float[Tensor, "1 2 H W"]) -> FlowField:
+    """Points that are lost move on as they last did, so that they are found when they come out again."""
+    return FlowField(torch.where(chained.confidence > 0.5, chained.flow, onward), chained.confidence)
+
+
 def compared(reference: Float[Tensor, "1 3 H W"], picture: Float[Tensor, "1 3 H W"], chained: FlowField) -> FlowField:
     """`chained` (T = 1), corrected where the reference and the picture, brought back along it, compare well."""
-    guess = fill_smooth(chained.flow, chained.confidence.clamp_min(LEAST_TRUST))
-    back = backward_warp(picture, guess, padding_mode="border")
+    back = backward_warp(picture, chained.flow, padding_mode="border")
     rest, rest_back = both_ways(DisFlow(), reference, back)
-    direct = rest + backward_warp(guess, rest, padding_mode="border")
-    agrees = consistency(rest, rest_back) * _lands_inside(direct)
-    flow = torch.where(agrees > 0, direct, guess)
-    return FlowField(flow, torch.maximum(agrees, chained.confidence))
+    direct = rest + backward_warp(chained.flow, rest, padding_mode="border")
+    agrees = consistency(rest, rest_back) * _lands_inside(direct) * _alike(reference, picture, direct)
+    flow = torch.where(agrees > 0, direct, chained.flow)
+    return FlowField(flow, torch.maximum(agrees, chained.confidence * _alike(reference, picture, chained.flow)))
+
+
+def _alike(first: Tensor, second: Tensor, flow: Tensor) -> Float[Tensor, "B 1 H W"]:
+    """1 where the pictures around a point look alike, whatever the light, or are plain, else 0.
+
+    What is hidden can agree with itself both ways: behind it, too, something moves smoothly.
+    """
+    greys = (each.mean(dim=1, keepdim=True) for each in (first, backward_warp(second, flow, padding_mode="border")))
+    a, b = (grey - _around(grey) for grey in greys)
+    unlike = _around((a - b).square()) / (_around(a.square() + b.square()) + PLAIN**2)
+    return (unlike < MOST_UNLIKE).to(flow)
+
+
+def _around(values: Tensor) -> Tensor:
+    return F.avg_pool2d(values, WINDOW_PX, stride=1, padding=WINDOW_PX // 2, count_include_pad=False)
 
 
 def as_floats(pictures: Pictures, device: torch.device) -> Float[Tensor, "N 3 H W"]:

@@ -38,9 +38,10 @@ def moving_subjects(image: Float[Tensor, "3 H W"], field: FlowField, count: int 
     """
     chosen = np.unique(np.linspace(0, len(field.flow) - 1, LOOKED_AT).round().astype(int))
     some = FlowField(field.flow[chosen], field.confidence[chosen])
-    masks = [torch.zeros_like(field.confidence[0])]
+    nothing = torch.zeros_like(field.confidence[0])
+    masks: list[Tensor] = []
     for _ in range(ROUNDS):
-        cameras = fit_cameras(some, 1 - torch.stack(masks).amax(dim=0))
+        cameras = fit_cameras(some, 1 - torch.stack([nothing, *masks]).amax(dim=0))
         masks = _moving(some, cameras, count)
     if not masks:
         raise InputError(NOTHING_MOVES)

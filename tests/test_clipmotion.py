@@ -1,0 +1,177 @@
+"""The motion of whole clips, from files to flow on a photo's subjects."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtransfer.clip import read_frames, write_video
+from mtransfer.clipmotion import ClipMotion, camera_on_photo, read_motion, retargeted
+from mtransfer.clipreading import MOST_LINKS, between
+from mtransfer.errors import InputError
+from mtransfer.recipe import TransferRecipe
+from mtransfer.run import start
+from mtransfer.subject import Subject, subject_from_mask
+from mtransfer.warp import pixel_grid
+
+SIZE, COUNT, STEP_PX, PAN_PX = (96, 160), 7, 5, 3
+PHOTO = (120, 200)
+
+
+def noise(height: int, width: int, seed: int, cell_px: int = 4) -> Tensor:
+    rough = torch.rand(1, 3, height // cell_px, width // cell_px, generator=torch.Generator().manual_seed(seed))
+    return F.interpolate(rough, (height, width), mode="bicubic").clamp(0, 1)[0]
+
+
+def ball(size: tuple[int, int], x: float, y: float, radius_x: float, radius_y: float) -> Tensor:
+    grid = pixel_grid(torch.zeros(1, 1, *size))[0]
+    return ((((grid[0] - x) / radius_x) ** 2 + ((grid[1] - y) / radius_y) ** 2) <= 1).float()[None]
+
+
+def film(
+    path: Path, pan_px: int = 0, balls: tuple[tuple[float, float, int, int], ...] = ((50, 48, STEP_PX, 0),)
+) -> Path:
+    """Textured balls, each at (x, y) and moving by (dx, dy) a frame, before a camera panning to the right."""
+    ground = 0.5 * noise(SIZE[0], SIZE[1] + 40, 0)
+    frames = []
+    for t in range(COUNT):
+        frame = ground[:, :, pan_px * t : pan_px * t + SIZE[1]].clone()
+        for number, (x, y, dx, dy) in enumerate(balls):
+            at = x + (dx - pan_px) * t, y + dy * t
+            mask = ball(SIZE, *at, 16, 16)
+            skin = noise(*SIZE, 5 + number).roll(((dy * t), (dx - pan_px) * t), (1, 2))
+            frame = frame * (1 - mask) + mask * (0.3 + 0.7 * skin)
+        frames.append(frame)
+    write_video(torch.stack(frames), path, 12)
+    return path
+
+
+def photo_subject(x: float = 100, y: float = 60, radius: float = 24) -> Subject:
+    return subject_from_mask(torch.zeros(3, *PHOTO), ball(PHOTO, x, y, radius, radius))
+
+
+def motion_of(
+    clip: Path, subjects: tuple[Subject, ...], frames: list[int], reference: int | None = 0, **given: object
+) -> ClipMotion:
+    values = {"clip": clip, "photo": "none.png", "flow_model": "dis", "device": "cpu", "preset": "draft", **given}
+    run, recipe = start(TransferRecipe, TransferRecipe.build(values, []))
+    return read_motion(run, recipe, subjects, frames, reference)
+
+
+def mean_motion(motion: ClipMotion, subjects: tuple[Subject, ...], index: int, which: int = 0) -> list[float]:
+    flow = retargeted(motion, subjects, index).flow[0]
+    return flow[:, subjects[which].mask[0] > 0].mean(dim=1).tolist()
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """A ball that moves to the right, by how far the camera pans after it, in pixels a frame."""
+    folder = tmp_path_factory.mktemp("films")
+    return {pan_px: film(folder / f"{pan_px}.mp4", pan_px) for pan_px in (0, PAN_PX)}
+
+
+@pytest.mark.parametrize("pan_px", [0, PAN_PX])
+def test_every_frame_has_the_motion_from_the_reference(clips, pan_px) -> None:
+    subjects = (photo_subject(),)
+    motion = motion_of(clips[pan_px], subjects, list(range(COUNT)))
+    assert motion.frames == tuple(range(COUNT))
+    assert motion.field.flow.shape[0] == motion.masks.shape[0] == len(motion.camera) == COUNT
+    assert motion.times_s[3] == pytest.approx(0.25, abs=1e-3)
+    scale = 24 / 16
+    for index in range(COUNT):
+        dx, dy = mean_motion(motion, subjects, index)
+        assert dx == pytest.approx(STEP_PX * scale * index, abs=0.6 + 0.04 * STEP_PX * scale * index)
+        assert abs(dy) < 1
+    assert not retargeted(motion, subjects, 0).flow.any()
+    assert not retargeted(motion, subjects, 4).flow[:, :, subjects[0].mask[0] == 0].any()
+
+
+def test_the_camera_may_stay_in_the_motion(clips) -> None:
+    subjects = (photo_subject(),)
+    motion = motion_of(clips[PAN_PX], subjects, [COUNT - 1], camera="keep")
+    dx, _ = mean_motion(motion, subjects, 0)
+    assert dx == pytest.approx((STEP_PX - PAN_PX) * (COUNT - 1) * 1.5, rel=0.12)
+    assert torch.equal(motion.camera[0], torch.eye(3))
+
+
+def test_the_camera_is_laid_over_the_photo(clips) -> None:
+    motion = motion_of(clips[PAN_PX], (photo_subject(),), [COUNT - 1], camera="photo")
+    moved = camera_on_photo(motion, 0, PHOTO)
+    assert moved[0, 2] == pytest.approx(-PAN_PX * (COUNT - 1) * PHOTO[1] / SIZE[1], abs=0.8)
+    assert abs(float(moved[1, 2])) < 0.8
+
+
+def test_frames_before_the_reference_move_the_other_way(clips) -> None:
+    subjects = (photo_subject(),)
+    motion = motion_of(clips[0], subjects, [0, 3, 6], 3)
+    found = [mean_motion(motion, subjects, index)[0] for index in range(3)]
+    assert found[0] == pytest.approx(-found[2], abs=2)
+    assert found[1] == 0
+    assert found[2] == pytest.approx(3 * STEP_PX * 1.5, rel=0.1)
+
+
+def test_the_reference_is_the_frame_that_looks_like_the_photo(tmp_path) -> None:
+    """A disc that grows into an upright ellipse, and the photo's subject is as upright as in the middle."""
+    ground, frames = 0.4 * noise(*SIZE, 0), []
+    for t in range(COUNT):
+        mask = ball(SIZE, 60 + 4 * t, 48, 22 - 2 * t, 14 + 4 * t)
+        frames.append(ground * (1 - mask) + mask * (0.3 + 0.7 * noise(*SIZE, 3).roll(4 * t, 2)))
+    write_video(torch.stack(frames), tmp_path / "grows.mp4", 12)
+    photo = subject_from_mask(torch.zeros(3, *PHOTO), ball(PHOTO, 100, 60, 14 * 1.2, 30 * 1.2))
+    motion = motion_of(tmp_path / "grows.mp4", (photo,), list(range(COUNT)), None)
+    assert motion.reference in (3, 4, 5)
+    assert not motion.field.flow[motion.reference].any()
+
+
+def test_two_subjects_pair_in_order(tmp_path) -> None:
+    clip = film(tmp_path / "two.mp4", 0, ((40, 30, 6, 0), (110, 50, 0, 3)))
+    subjects = photo_subject(50, 60, 16), photo_subject(140, 60, 16)
+    named = motion_of(clip, subjects, [COUNT - 1], clip_subject="110,50;40,30")
+    assert mean_motion(named, subjects, 0, 0)[1] == pytest.approx(18, abs=2.5)
+    assert mean_motion(named, subjects, 0, 1)[0] == pytest.approx(36, abs=4)
+    found = motion_of(clip, subjects, [COUNT - 1])
+    assert mean_motion(found, subjects, 0, 0)[0] == pytest.approx(36, abs=4)  # what moves most comes first
+    assert mean_motion(found, subjects, 0, 1)[1] == pytest.approx(18, abs=2.5)
+    with pytest.raises(InputError, match="--clip-subject: 1 for 2 of the photo"):
+        motion_of(clip, subjects, [COUNT - 1], clip_subject="110,50")
+
+
+def test_strength_and_its_mask_multiply(clips) -> None:
+    subjects = (photo_subject(),)
+    motion = motion_of(clips[0], subjects, [4])
+    whole = retargeted(motion, subjects, 0).flow
+    grey = torch.zeros(1, *PHOTO)
+    grey[:, :, :100] = 0.5
+    torch.testing.assert_close(retargeted(motion, subjects, 0, strength=-2).flow, -2 * whole)
+    torch.testing.assert_close(retargeted(motion, subjects, 0, strength_mask=grey).flow, whole * grey)
+
+
+def test_a_second_reading_comes_from_the_cache(clips, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("MTRANSFER_CACHE", str(tmp_path))
+    subjects = (photo_subject(),)
+    first = motion_of(clips[0], subjects, [2, 4])
+    files = sorted(path.name for path in tmp_path.rglob("*.safetensors"))
+    second = motion_of(clips[0], subjects, [2, 4])
+    assert torch.equal(first.field.flow, second.field.flow)
+    assert sorted(path.name for path in tmp_path.rglob("*.safetensors")) == files
+    assert {path.parent.name for path in tmp_path.rglob("*.safetensors")} == {"links", "longflow", "shots"}
+
+
+def test_frames_across_a_cut_are_refused(tmp_path) -> None:
+    there = film(tmp_path / "a.mp4")
+    frames = read_frames(there, range(COUNT))
+    other = torch.tensor([1.0, 0.3, 0.2]).view(3, 1, 1) * noise(*SIZE, 9)
+    write_video(torch.cat([frames, other.expand(COUNT, -1, -1, -1)]), tmp_path / "cut.mp4", 12)
+    with pytest.raises(InputError, match="--shot N"):
+        motion_of(tmp_path / "cut.mp4", (photo_subject(),), [COUNT + 2])
+
+
+def test_between_far_frames_only_some_are_read() -> None:
+    assert between([3, 1]) == [1, 2, 3]
+    far = between([0, 100, 4])
+    assert far[:5] == [0, 1, 2, 3, 4]
+    assert len(far) == 5 + MOST_LINKS
+    assert far[-1] == 100
+    assert far == sorted(set(far))
