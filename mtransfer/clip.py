@@ -179,7 +179,7 @@ def _require_whole_video(path: Path) -> None:
         with av.open(str(path)) as container:
             kind, videos = container.format.name, container.streams.video
             end = max((entry.pos + entry.size for video in videos for entry in video.index_entries), default=0)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, MemoryError) as error:  # a broken file may ask for any amount
         raise InputError(f"{path} is no video, or a broken one; give a clip that a player can play") from error
     if not videos:
         raise InputError(f"{path} holds no video, only other streams; give a clip with a picture")

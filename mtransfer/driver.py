@@ -11,7 +11,7 @@ from typing import Any
 
 from mtransfer.batch import Batch, Tally, finish, settle
 from mtransfer.crew import Crew, Event
-from mtransfer.delivery import is_delivered
+from mtransfer.delivery import clear_stage, is_delivered
 from mtransfer.errors import MTransferError
 from mtransfer.lock import sole_driver
 from mtransfer.manifest import Entry, Manifest
@@ -38,9 +38,10 @@ def run_batch(batch: Batch, manifest_path: Path, make_crew: MakeCrew, hear: Hear
         try:
             if not any(entry.state == "pending" for entry in entries):
                 return tally_of(entries)
-            crew = held.enter_context(make_crew(locks))
-            return Driver(batch, manifest, entries, crew, hear).run()
+            with make_crew(locks) as crew:
+                return Driver(batch, manifest, entries, crew, hear).run()
         finally:
+            clear_stage(batch.out)  # what workers that were lost left behind
             write_page(batch.out, manifest.entries())
 
 

@@ -4,7 +4,9 @@ import contextlib
 import io
 import os
 import pickle
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,11 @@ FLO_MAGIC = np.float32(202021.25)
 FLO_UNKNOWN_PX = 1e9  # Middlebury marks an unknown vector by a component above this
 KITTI_STEP_PX = 1 / 64
 KITTI_ZERO = 2**15
+# What numpy, zipfile and torch make of a broken file: of its text, of its compression, of sizes nobody has.
+BROKEN = (
+    *(OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, SyntaxError, tokenize.TokenError),
+    *(zipfile.BadZipFile, zlib.error, pickle.UnpicklingError, MemoryError, OverflowError),
+)
 
 
 def save_field(field: FlowField, path: str | os.PathLike[str]) -> None:
@@ -48,7 +55,7 @@ def load_field(path: str | os.PathLike[str], size: Size | None = None) -> FlowFi
         field = DECODERS[path.suffix.lower()](path.read_bytes())
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+    except BROKEN as error:
         raise InputError(f"cannot read flow from {path}: {_reason(error)}") from error
     if size is not None and field.size != tuple(size):
         raise InputError(

@@ -19,7 +19,7 @@ h1 { font-size: 1.4rem; margin: 0 0 .2rem } p { margin: 0 0 1rem; color: #555 }
 table { border-collapse: collapse } td, th { padding: .35rem .8rem; text-align: left; border-bottom: 1px solid #ddd }
 td.number { text-align: right; font-variant-numeric: tabular-nums }
 th.number { text-align: right }
-td.text { overflow-wrap: anywhere; max-width: 22rem }
+td.text { overflow-wrap: anywhere; min-width: 8rem; max-width: 22rem } th { white-space: nowrap }
 th button { font: inherit; font-weight: 600; border: 0; background: none; padding: 0; cursor: pointer }
 th[aria-sort=ascending] button::after { content: " \\2191" }
 th[aria-sort=descending] button::after { content: " \\2193" }
