@@ -20,7 +20,7 @@ from mtransfer.preview import sheet
 
 GIF_SIDE_PX = 480  # larger ones are too heavy to share
 GIF_SHORTEST_MS = 20  # what lasts less is shown for 100 ms by browsers
-COLOURS, DITHER_LEVELS = 256, 12  # of a GIF; how far, of 255, its ordered dither moves a colour
+COLOURS, DITHER_LEVELS = 256, 5  # of a GIF; how far, of 255, its ordered dither moves a colour
 PALETTE_FRAMES, PALETTE_SIDE_PX = 12, 160  # the palette is made of so many frames, at most so large
 SHEET_FRAMES, SHEET_COLUMNS = 48, 6
 SIDE_BY_SIDE_PX = 480  # height
