@@ -17,7 +17,7 @@ from mtransfer.raft import FlowNet, enlarge
 from mtransfer.warp import backward_warp
 
 TRAINED_SIDE_PX = 256  # smaller frames are enlarged towards it
-AGREES_PX = 2.0  # dense inverse search counts where its way there and back ends this near
+AGREES_PX = 1.0  # dense inverse search counts where its way there and back ends this near
 LOST_REACH_PX = 4  # what is lost over a square of this many pixels to each side is no mere occlusion
 LARGEST_LOST_SHARE = 0.003
 WINDOW_PX = 7  # matches are compared over squares of this many pixels to each side
@@ -48,7 +48,7 @@ class FusedFlow:
         return self._fused(first, second, _searched(first, second), _searched(second, first))
 
     def _fused(self, first: Tensor, second: Tensor, search: Tensor, search_back: Tensor) -> tuple[Tensor, Tensor]:
-        net = _refined(self.net, first, second), _refined(self.net, second, first)
+        net = _seen_by_net(self.net, first, second), _seen_by_net(self.net, second, first)
         there = _fuse(first, second, net[0], search, search_back)
         return there, _fuse(second, first, net[1], search_back, search)
 
@@ -74,11 +74,14 @@ def _lost_share(flow: Tensor, back: Tensor) -> Float[Tensor, "B"]:
     return (_mean(lost, LOST_REACH_PX) > 0.8).to(flow).mean(dim=(1, 2, 3))
 
 
-def _refined(net: FlowNet, first: Tensor, second: Tensor) -> Tensor:
-    """The net's flow, brought to the brightness edges by OpenCV's variational refinement (Brox et al., ECCV 2004)."""
+def _seen_by_net(net: FlowNet, first: Tensor, second: Tensor) -> Tensor:
     times = max(1, round(TRAINED_SIDE_PX / max(first.shape[-2:])))
     rough = net.between(enlarge(first, times), enlarge(second, times))
-    rough = F.interpolate(rough, first.shape[-2:], mode="area") / times
+    return _refined(first, second, F.interpolate(rough, first.shape[-2:], mode="area") / times)
+
+
+def _refined(first: Tensor, second: Tensor, rough: Tensor) -> Tensor:
+    """A flow brought to the brightness edges by OpenCV's variational refinement (Brox et al., ECCV 2004)."""
     refinement = cv2.VariationalRefinement.create()
     refined = [
         refinement.calc(to_grey(a), to_grey(b), np.ascontiguousarray(flow.permute(1, 2, 0).cpu().numpy()))
@@ -88,7 +91,7 @@ def _refined(net: FlowNet, first: Tensor, second: Tensor) -> Tensor:
 
 
 def _searched(first: Tensor, second: Tensor) -> Tensor:
-    search = DisFlow()
+    search = DisFlow(thorough=True)
     search.encode(first)
     return search.flow(second)
 
@@ -98,7 +101,7 @@ def _fuse(first: Tensor, second: Tensor, net: Tensor, search: Tensor, search_bac
     agrees = _mean(gap_px, 1) < AGREES_PX
     signs = _census(first), _census(second)
     better = _mismatch(*signs, search) < _mismatch(*signs, net)
-    return torch.where(agrees & better, search, net)
+    return _refined(first, second, torch.where(agrees & better, search, net))
 
 
 def _census(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B N H W"]:
