@@ -61,8 +61,8 @@ class PhotoRecipe(Recipe):
     subject: str = Field(
         "auto", description=f"what of the photo moves: auto | alpha | salient | {DESCRIPTION_OF_SUBJECT}"
     )
-    segmenter: Literal["grabcut", "embedded", "sam"] = Field(
-        "grabcut", description="cuts the subject out: grabcut | embedded | sam"
+    segmenter: Literal["embedded", "grabcut", "sam"] = Field(
+        "embedded", description="cuts the subject out: embedded | grabcut | sam"
     )
     strength: float = Field(1.0, description="factor on the motion")
     flow_model: Literal["auto", "embedded", "raft_large", "raft_small", "dis"] = Field(

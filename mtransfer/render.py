@@ -59,8 +59,9 @@ def finish(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: Pa
     with run.stage("warp"):
         background = take_out(own, mask)
         draft = make_draft(own, flow.flow.to(run.device), mask, background)
-    edited, evaluations = blend(own, draft.image, draft.edit), 0
-    if recipe.sampler.steps:
+    if not recipe.sampler.steps:
+        edited, evaluations = blend(own, draft.image, draft.edit), 0
+    else:
         where = WHOLE
         if recipe.sampler.crop:
             where = window(draft.edit, SURROUNDINGS_SHARE, model_side_px(recipe.model))
@@ -68,6 +69,7 @@ def finish(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: Pa
             tools = load_tools(run)
         with run.stage("sample"):
             part = cut(flow, own, mask, background, draft, where)
+            edited = own.clone()
             edited[..., where[0], where[1]], evaluations = sample_part(run, tools, part, _reporter(run))
     with run.stage("measure"):
         metrics = _measure(run, own, edited, flow, mask, draft) | {"guided_evaluations": evaluations}

@@ -12,8 +12,10 @@ from torch import Tensor
 from mtransfer.catalog import WEIGHTS
 from mtransfer.errors import InputError, ModelError
 
+Box = tuple[float, float, float, float]
+
 FOLD = 2  # pixels folded into channels a side
-SIDE_PX, SIDE_MULTIPLE = 256, 32
+SIDES_PX, SIDE_MULTIPLE = (192, 128), 32  # small, a subject is seen whole; large, its outline is
 CLICK_SHARE = 0.03  # of the long side: the spot that stands for a point
 SURE = 0.6  # mean certainty inside the mask, below which the net does not know
 HINTS = 2  # channels beside the colours: points, boxes
@@ -22,7 +24,7 @@ HINTS = 2  # channels beside the colours: points, boxes
 def build_segmenter() -> UNet2DModel:
     """The untrained net: FOLD x FOLD pixels of colours and hints in, logits of those pixels out."""
     return UNet2DModel(
-        sample_size=SIDE_PX // FOLD,
+        sample_size=SIDES_PX[0] // FOLD,
         in_channels=(3 + HINTS) * FOLD**2,
         out_channels=FOLD**2,
         block_out_channels=(24, 48, 72, 96),
@@ -48,7 +50,7 @@ def point_hint(size: tuple[int, int], x: float, y: float) -> Float[Tensor, "H W"
     return torch.exp(-squared / (2 * (CLICK_SHARE * max(size)) ** 2))
 
 
-def box_hint(size: tuple[int, int], box: tuple[float, float, float, float]) -> Float[Tensor, "H W"]:
+def box_hint(size: tuple[int, int], box: Box) -> Float[Tensor, "H W"]:
     """1 inside a box x0,y0,x1,y1 in pixels."""
     rows, columns = (torch.arange(side, dtype=torch.float32) for side in size)
     inside = ((columns >= box[0]) & (columns <= box[2]))[None] & ((rows >= box[1]) & (rows <= box[3]))[:, None]
@@ -60,17 +62,26 @@ def find_subject(
     image: Float[Tensor, "3 H W"],
     *,
     point: tuple[float, float] | None = None,
-    box: tuple[float, float, float, float] | None = None,
+    box: Box | None = None,
     flag: str = "--subject",
 ) -> Float[Tensor, "1 H W"]:
     """A rough mask [1,H,W] in [0,1] of the subject of `image` in [0,1], or of what is at the point or in the box.
 
     Points and boxes are in pixels of the image. Raises InputError, naming the option `flag`, when the net is unsure.
     """
+    likely = torch.stack([_likely(image.cpu(), side, point, box) for side in SIDES_PX]).mean(dim=0)
+    inside = likely > 0.5
+    if not bool(inside.any()) or float(likely[inside].mean() * 2 - 1) < SURE:
+        raise InputError(f"{flag} auto: no clear subject found; point at it with {flag} x,y or a box")
+    return likely.to(image)
+
+
+def _likely(image: Tensor, side: int, point: tuple[float, float] | None, box: Box | None) -> Tensor:
+    """The net's word on every pixel [1,H,W], from the image at `side` pixels."""
     height, width = image.shape[-2:]
-    scale = SIDE_PX / max(height, width)
+    scale = side / max(height, width)
     size = tuple(max(SIDE_MULTIPLE, round(s * scale / SIDE_MULTIPLE) * SIDE_MULTIPLE) for s in (height, width))
-    small = F.interpolate(image[None].cpu(), size, mode="area")
+    small = F.interpolate(image[None], size, mode="area")
     across, down = size[1] / width, size[0] / height
     hints = torch.zeros(1, HINTS, *size)
     if point is not None:
@@ -78,10 +89,7 @@ def find_subject(
     if box is not None:
         hints[0, 1] = box_hint((size[0], size[1]), (box[0] * across, box[1] * down, box[2] * across, box[3] * down))
     likely = torch.sigmoid(logits_of(load_segmenter(), small, hints))
-    inside = likely > 0.5
-    if not bool(inside.any()) or float(likely[inside].mean() * 2 - 1) < SURE:
-        raise InputError(f"{flag} auto: no clear subject found; point at it with {flag} x,y or a box")
-    return F.interpolate(likely, (height, width), mode="bilinear", align_corners=False)[0].to(image)
+    return F.interpolate(likely, (height, width), mode="bilinear", align_corners=False)[0]
 
 
 @lru_cache(maxsize=1)
