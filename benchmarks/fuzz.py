@@ -169,14 +169,15 @@ def damaged(whole: bytes, chance: random.Random) -> tuple[bytes, str]:
     return bytes(content), f"{flips} bits of the first {reach} bytes"
 
 
-def one_run(home: Path, case: Case, seed: int) -> Run:
-    """Damage a copy of a case's file in a folder of its own, and let the command read it."""
+def one_run(home: Path, case: Case, seed: int | None) -> Run:
+    """Damage a copy of a case's file in a folder of its own, unless there is no seed, and let the command read it."""
     with TemporaryDirectory(dir=home) as folder:
         here = Path(folder)
         for path in home.iterdir():
             if path.is_file():
                 os.symlink(path, here / path.name)
-        content, damage = damaged((home / case.file).read_bytes(), random.Random(seed))
+        whole = (home / case.file).read_bytes()
+        content, damage = (whole, "none") if seed is None else damaged(whole, random.Random(seed))
         broken = here / f"broken_{case.file}"
         broken.write_bytes(content)
         started = time.monotonic()
@@ -260,6 +261,9 @@ def fuzz(runs: int, seed: int, home: Path) -> list[Run]:
     """So many runs, the cases by turns."""
     make_files(home)
     torch.set_num_threads(1)  # a forked child has no other threads of its parent's
+    for case in CASES:
+        if (run := one_run(home, case, None)).code:
+            raise RuntimeError(f"the whole {case.file} is refused, so that its runs would mean nothing: {run.said}")
     return [one_run(home, CASES[index % len(CASES)], seed * 100_000 + index) for index in range(runs)]
 
 

@@ -42,7 +42,8 @@ def run_batch(batch: Batch, manifest_path: Path, make_crew: MakeCrew, hear: Hear
                 return Driver(batch, manifest, entries, crew, hear).run()
         finally:
             clear_stage(batch.out)  # what workers that were lost left behind
-            write_page(batch.out, manifest.entries())
+            with contextlib.suppress(OSError):  # a full disk has been told of
+                write_page(batch.out, manifest.entries())
 
 
 def tally_of(entries: list[Entry]) -> Tally:

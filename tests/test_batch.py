@@ -11,6 +11,7 @@ from command_line import command, contents
 from folders import QUICK, RESULTS, HereCrew, check_whole, entries, make_folders, run_here
 from pictures import save_clip
 
+from mtransfer import cache
 from mtransfer.delivery import STAGE, open_out
 from mtransfer.driver import MANIFEST
 from mtransfer.errors import InputError
@@ -207,6 +208,16 @@ def test_rows_have_settings_and_names_lead_nowhere(home) -> None:
     page = (out / "index.html").read_text()
     assert "&lt;b&gt;é語.png" in page
     assert "<b>é" not in page
+
+
+def test_a_clip_is_read_once_and_a_photo_cut_out_once(home, monkeypatch) -> None:
+    monkeypatch.setenv("MTRANSFER_CACHE", str(home / "cache"))
+    run_here(find_items("clips/c0.mp4", "photos/p0.png", "all"), "first", pair="")
+    one = cache.info().by_kind
+    run_here(find_items("clips/c0.mp4", "photos", "all"), "out", pair="")
+    both = cache.info().by_kind
+    assert (one.pop("subject")[0], both.pop("subject")[0]) == (1, 2)
+    assert one == both != {}  # of the clip nothing is read anew
 
 
 def test_a_name_that_is_no_text_is_done_too(home) -> None:
