@@ -9,6 +9,7 @@ from diffusers import UNet2DModel
 from jaxtyping import Float
 from torch import Tensor
 
+from mtransfer.cache import file_hash
 from mtransfer.catalog import WEIGHTS
 from mtransfer.errors import InputError, ModelError
 
@@ -90,6 +91,12 @@ def _likely(image: Tensor, side: int, point: tuple[float, float] | None, box: Bo
         hints[0, 1] = box_hint((size[0], size[1]), (box[0] * across, box[1] * down, box[2] * across, box[3] * down))
     likely = torch.sigmoid(logits_of(load_segmenter(), small, hints))
     return F.interpolate(likely, (height, width), mode="bilinear", align_corners=False)[0]
+
+
+@lru_cache(maxsize=1)
+def segmenter_hash() -> str:
+    """Of the embedded net's weights: what is found by them depends on them."""
+    return file_hash(WEIGHTS / "segmenter" / "diffusion_pytorch_model.safetensors")
 
 
 @lru_cache(maxsize=1)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mtransfer.cache import remember
 from mtransfer.sam import segment_sam
-from mtransfer.segmenter import find_subject
-from mtransfer.subject import Subject, parse_numbers, refine, resolve_word, segment, subject_from_mask
+from mtransfer.segmenter import find_subject, segmenter_hash
+from mtransfer.subject import Subject, parse_numbers, refine, require_inside, resolve_word, segment, subject_from_mask
 
 Segmenter = Literal["grabcut", "embedded", "sam"]
 
@@ -27,24 +27,24 @@ def segment_by(
 ) -> Subject:
     """As `subject.segment`; points, boxes and what stands out are found by the segmenter `name`.
 
-    What GrabCut finds is kept on disk, for the photo's next clip. The embedded net's rough mask is drawn to the
-    picture's edges by GrabCut. Raises InputError and ModelError.
+    The embedded net's rough mask is drawn to the picture's edges by GrabCut. What either finds is kept on disk, for the
+    photo's next clip. Raises InputError and ModelError.
     """
     numbers = parse_numbers(spec, flag)
     if not numbers and resolve_word(spec, alpha) != "salient":
         return segment(image, spec, alpha, flag)
-    if name == "grabcut":
-        return _kept(image, spec, flag)
+    require_inside(numbers, image, f"{flag} {spec}")
     point = (numbers[0], numbers[1]) if len(numbers) == 2 else None
     box = (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
     if name == "sam":
         return subject_from_mask(image, segment_sam(image, point=point, box=box, device=device, flag=flag))
-    return subject_from_mask(image, refine(image, find_subject(image, point=point, box=box, flag=flag)))
 
+    def found() -> dict[str, Tensor]:
+        if name == "grabcut":
+            return {"mask": segment(image, spec, None, flag).mask}
+        return {"mask": refine(image, find_subject(image, point=point, box=box, flag=flag))}
 
-def _kept(image: Tensor, spec: str, flag: str) -> Subject:
-    """What GrabCut finds, from the cache where it was found before."""
     pixels = hashlib.sha256(image.cpu().contiguous().numpy().data).hexdigest()
-    key = {"image": pixels, "size": image.shape[-2:], "subject": spec, "opencv": cv2.__version__}
-    held = remember("subject", key, lambda: {"mask": segment(image, spec, None, flag).mask})
-    return subject_from_mask(image, held["mask"].to(image))
+    key = {"image": pixels, "size": image.shape[-2:], "subject": spec, "by": name, "opencv": cv2.__version__}
+    weights = {} if name == "grabcut" else {"weights": segmenter_hash()}
+    return subject_from_mask(image, remember("subject", key | weights, found)["mask"].to(image))

@@ -101,11 +101,16 @@ def parse_numbers(spec: str, flag: str) -> list[float]:
     return numbers
 
 
-def _scaled(numbers: list[float], image: Tensor, given: str) -> list[float]:
+def require_inside(numbers: list[float], image: Float[Tensor, "3 H W"], given: str) -> None:
+    """Raises InputError, naming what was `given`, for a point or box outside the picture, or an empty box."""
     height, width = image.shape[-2:]
     inside = all(0 <= n <= (width, height)[i % 2] for i, n in enumerate(numbers))
     if not inside or (len(numbers) == 4 and not (numbers[0] < numbers[2] and numbers[1] < numbers[3])):
         raise InputError(f"{given}: outside the picture of {width} x {height} pixels, or an empty box")
+
+
+def _scaled(numbers: list[float], image: Tensor, given: str) -> list[float]:
+    require_inside(numbers, image, given)
     scale = _scale(image)
     return [n * scale for n in numbers]
 

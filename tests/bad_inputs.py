@@ -22,6 +22,11 @@ BAD = {
     TRANSFER + "--pair 0:4 --clip-subject 9000,10": "--clip-subject 9000,10: outside the picture",
     TRANSFER + "--camera wobble": "--camera 'wobble'",
     TRANSFER + "--align wobble": "--align 'wobble'",
+    "animate {inputs}/static.mp4 {inputs}/disc.png": "nothing moves against the camera",
+    "animate {inputs}/one_frame.mp4 {inputs}/disc.png": "one_frame.mp4 holds one frame",
+    "animate {inputs}/broken.mp4 {inputs}/disc.png": "broken.mp4",
+    "batch {inputs}/absent {inputs}": "absent",
+    "batch {inputs}/broken.mp4 {inputs}/absent.png": "absent.png",
     "edit {inputs}/absent.png --translate 20,0": "absent.png does not exist; check the name",
     "edit {inputs} --translate 20,0": "is a folder; name one picture",
     "edit {inputs}/text.jpg --translate 20,0": "text.jpg is no picture",
@@ -86,7 +91,7 @@ BAD = {
     "run {inputs}/text.jpg": "text.jpg: not a recipe",
     "run {inputs}/text.mp4": "text.mp4: cannot be read as a video",
     "run {inputs}/words.toml": "words.toml: not a recipe",
-    "run {inputs}/command.toml": "command.toml: command = 'animate'; a recipe's command is one of",
+    "run {inputs}/command.toml": "command.toml: command = 'wobble'; a recipe's command is one of",
     "run {inputs}/field.toml": "--colour 'blue': extra inputs are not permitted",
     "run {inputs}/type.toml": "--seed 'many': input should be a valid integer",
     "run {inputs}/setting.toml": "sampler.steps -3: input should be greater than or equal to 0",
@@ -116,6 +121,7 @@ BAD = {
 }
 # Commands without a folder for results.
 BAD_ELSEWHERE = {
+    "status {inputs}/absent": "absent",
     "flow {inputs}/absent.mp4 -o {out}.flo": "absent.mp4 does not exist",
     "flow {inputs}/text.mp4 -o {out}.flo": "text.mp4 is no video",
     "flow {inputs}/disc.png -o {out}.flo": "still picture; give a clip",

@@ -146,7 +146,7 @@ def test_a_panned_photo_carries_its_subject_and_its_motion() -> None:
     there = apply(camera, grid)
     inner = (slice(None), slice(None), slice(34, 56), slice(44, 66))
     assert (sample(image[None], there)[inner] - picture[None][inner]).abs().max() < 0.06
-    assert (sample(moved[None], there)[inner] == 1).all()
+    assert sample(moved[None], there)[inner].min() > 0.999
     ended = there + sample(flow.flow, there)
     torch.testing.assert_close(ended[inner], apply(camera, grid + own.flow)[inner], atol=0.05, rtol=0)
     assert not flow.flow[:, :, moved[0] == 0].any()

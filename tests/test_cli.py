@@ -37,7 +37,7 @@ def flow_file(path: Path, flow: np.ndarray) -> Path:
 EDIT_DISC = 'command = "edit"\nphoto = "disc.png"\ntranslate = "9,0"\npreset = "draft"\n'
 RECIPES = {
     "words.toml": "no recipe at all",
-    "command.toml": 'command = "animate"',
+    "command.toml": 'command = "wobble"',
     "field.toml": EDIT_DISC + 'colour = "blue"',
     "type.toml": EDIT_DISC + 'seed = "many"',
     "setting.toml": EDIT_DISC + "[sampler]\nsteps = -3",
