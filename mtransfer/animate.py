@@ -24,7 +24,7 @@ from mtransfer.output import save_png
 from mtransfer.painter import Painter
 from mtransfer.plan import Callback
 from mtransfer.recipe import AnimateRecipe
-from mtransfer.render import load_tools
+from mtransfer.render import load_tools, warn_of_no_generator
 from mtransfer.run import Run
 from mtransfer.scene import Scene, read_scene
 from mtransfer.subject import Subject
@@ -79,6 +79,7 @@ def paint_frames(scene: Scene, folder: Path, text: str = "") -> tuple[FlowField,
     field = FlowField(*(torch.cat([getattr(each, part) for each in kept]).cpu() for part in ("flow", "confidence")))
     if not bool(field.flow.any()):
         raise InputError("the motion asked for is zero, so nothing would move; ask for more, or for --strength above 0")
+    warn_of_no_generator(scene.recipe)
     return field, _figures(scene, painter, folder, liveliest(field))
 
 

@@ -61,20 +61,26 @@ class ClipMotion:
 
 
 def read_motion(
-    run: Run, recipe: ClipRecipe, photo_subjects: Sequence[Subject], frames: Sequence[int], reference: int | None = None
+    run: Run,
+    recipe: ClipRecipe,
+    photo_subjects: Sequence[Subject],
+    frames: Sequence[int],
+    reference: int | None = None,
+    *,
+    quick: bool = False,
 ) -> ClipMotion:
     """Read how the clip's subjects move from `reference` to each of `frames`, ascending frame numbers of one shot.
 
     Without a reference it is the one of `frames` whose subject looks most like the photo's. Clip and photo subjects
-    pair in order. Raises InputError for frames across a cut, for nothing that moves and for a subject that is not
-    there.
+    pair in order. `quick`, as drafts always are, for a first look. Raises InputError for frames across a cut, for
+    nothing that moves and for a subject that is not there.
     """
     clip = probe(recipe.clip)
     require_pair(clip)
     wanted = tuple(frames)
     warn_of_shots(clip, choose_shot(clip, recipe.shot, wanted if reference is None else (reference, *wanted)))
     start = wanted[0] if reference is None else reference
-    reading = read_clip(run, clip, recipe.flow_model, (start, *wanted), quick=recipe.sampler.steps == 0)
+    reading = read_clip(run, clip, recipe.flow_model, (start, *wanted), quick=quick or recipe.sampler.steps == 0)
     field = reading.flow_from(start, wanted)
     subjects = _clip_subjects(recipe, clip, reading, start, field, len(photo_subjects))
     masks = track(torch.cat([each.mask for each in subjects]), *reading.path(start, wanted))
@@ -142,7 +148,10 @@ def _clip_subjects(
 ) -> tuple[Subject, ...]:
     picture = reading.picture(start)
     if recipe.clip_subject in ("auto", MOVING):
-        return moving_subjects(picture, field, count)
+        try:
+            return moving_subjects(picture, field, count)
+        except InputError as error:
+            raise InputError(f"{clip.path}: {error}") from None
     specs = specs_of(recipe.clip_subject)
     if len(specs) != count:
         raise InputError(f"--clip-subject: {len(specs)} for {count} of the photo; give as many of each, they pair")

@@ -71,6 +71,7 @@ def finish(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: Pa
             part = cut(flow, own, mask, background, draft, where)
             edited = own.clone()
             edited[..., where[0], where[1]], evaluations = sample_part(run, tools, part, _reporter(run))
+    warn_of_no_generator(recipe)
     with run.stage("measure"):
         metrics = _measure(run, own, edited, flow, mask, draft) | {"guided_evaluations": evaluations}
     panels = [
@@ -118,11 +119,13 @@ def cut(flow: FlowField, own: Tensor, mask: Tensor, background: Tensor, draft: D
 
 def load_tools(run: Run) -> Tools:
     """The tools that a run's recipe names. Raises ModelError and InputError for what is not there."""
-    recipe = run.recipe
-    tools = Tools(run.pipeline(), run.guide(), _noise(recipe))
-    if recipe.model == "embedded" and not recipe.sampler.show_draft:
+    return Tools(run.pipeline(), run.guide(), _noise(run.recipe))
+
+
+def warn_of_no_generator(recipe: PhotoRecipe) -> None:
+    """Say so when the model is asked for more than it can."""
+    if recipe.model == "embedded" and recipe.sampler.steps and not recipe.sampler.show_draft:
         warn(f"--preset {recipe.preset}: {NO_GENERATOR}")
-    return tools
 
 
 def size_to_sample(run: Run, tools: Tools, own: Tensor) -> tuple[int, int]:

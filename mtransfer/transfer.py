@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from mtransfer.camera import pan
-from mtransfer.clip import parse_pair, probe, read_frames, require_pair
+from mtransfer.clip import Clip, parse_pair, probe, read_frames, require_pair
 from mtransfer.clipmotion import MOVING, ClipMotion, camera_on_photo, read_motion, retargeted
 from mtransfer.elementary import edit_field
 from mtransfer.errors import InputError
@@ -35,17 +35,17 @@ def transfer(recipe: TransferRecipe | None = None, **options: Any) -> TransferOu
     run, recipe = start(TransferRecipe, recipe, **options)
     photo, subjects = photo_and_subjects(run, recipe.subject)
     with run.stage("clip"):
-        motion, index = _read_pair(run, recipe, subjects)
-        run.resolve(pair=f"{motion.reference}:{motion.frames[index]}")
+        motion = _read_pair(run, recipe, subjects)
+        run.resolve(pair=f"{motion.reference}:{motion.frames[0]}")
         if recipe.clip_subject == "auto":
             run.resolve(clip_subject=MOVING)
     with run.stage("retarget"):
         grey = None if recipe.strength_mask is None else read_mask(recipe.strength_mask, photo.image)
-        flow = retargeted(motion, subjects, index, strength=recipe.strength, strength_mask=grey)
+        flow = retargeted(motion, subjects, 0, strength=recipe.strength, strength_mask=grey)
         whole = together(photo, subjects)
     if recipe.camera == "photo":
-        photo, whole, flow = _panned(photo, whole, flow, motion, index)
-    return finish(run, photo, whole, flow, clip_panels(recipe, motion, index))
+        photo, whole, flow = _panned(photo, whole, flow, motion)
+    return finish(run, photo, whole, flow, clip_panels(recipe, motion, 0))
 
 
 def edit(recipe: EditRecipe | None = None, **options: Any) -> TransferOutput:
@@ -79,31 +79,32 @@ def together(photo: Photo, subjects: tuple[Subject, ...]) -> Subject:
     return subjects[0] if len(subjects) == 1 else subject_from_mask(photo.image, mask)
 
 
-def _read_pair(run: Run, recipe: TransferRecipe, subjects: tuple[Subject, ...]) -> tuple[ClipMotion, int]:
-    """The motion from A, and which of its frames is B: without a pair, of a few the one with most motion."""
+def _read_pair(run: Run, recipe: TransferRecipe, subjects: tuple[Subject, ...]) -> ClipMotion:
+    """The motion from A to B; a pair that was found is read like one that was given, so that it can be done again."""
     clip = probe(recipe.clip)
     require_pair(clip)
-    if recipe.pair:
-        first, second = parse_pair(recipe.pair, clip)
-        return read_motion(run, recipe, subjects, [second], first), 0
+    first, second = parse_pair(recipe.pair, clip) if recipe.pair else _liveliest_pair(run, recipe, clip, subjects)
+    return read_motion(run, recipe, subjects, [second], first)
+
+
+def _liveliest_pair(run: Run, recipe: TransferRecipe, clip: Clip, subjects: tuple[Subject, ...]) -> tuple[int, int]:
+    """The first frame of the shot and, of a few, the one with the largest confident subject motion."""
     shot = choose_shot(clip, recipe.shot, ())
     shares = np.geomspace(NEAREST_SHARE, 1, CANDIDATES)  # dense near A, where flow is surest
     steps = (shares * (shot.end - 1 - shot.first)).round().astype(int)
     candidates = sorted({shot.first + int(step) for step in steps if step > 0})
     if not candidates:
         raise InputError(f"shot {shot.number} of {clip.path} is one frame; choose another with --shot N")
-    motion = read_motion(run, recipe, subjects, candidates, shot.first)
+    motion = read_motion(run, recipe, subjects, candidates, shot.first, quick=True)
     motions_px = subject_motion_px(motion.subjects[0], motion.field)
     if not any(motions_px):
         raise InputError(f"{recipe.clip}: {NOTHING_MOVES}")
-    return motion, int(np.argmax(motions_px))
+    return shot.first, candidates[int(np.argmax(motions_px))]
 
 
-def _panned(
-    photo: Photo, subject: Subject, flow: FlowField, motion: ClipMotion, index: int
-) -> tuple[Photo, Subject, FlowField]:
+def _panned(photo: Photo, subject: Subject, flow: FlowField, motion: ClipMotion) -> tuple[Photo, Subject, FlowField]:
     """The whole photo moved as the clip's camera moves, and the subject's motion in it."""
-    camera = camera_on_photo(motion, index, (photo.image.shape[-2], photo.image.shape[-1]))
+    camera = camera_on_photo(motion, 0, (photo.image.shape[-2], photo.image.shape[-1]))
     image, mask, moved = pan(camera, photo.image, subject.mask, flow)
     return replace(photo, image=image), subject_from_mask(image, mask), moved
 

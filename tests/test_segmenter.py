@@ -22,10 +22,21 @@ def overlap(first: Tensor, second: Tensor) -> float:
     return float(both.sum() / either.sum())
 
 
-@pytest.mark.parametrize("name", ["wooden_bird.jpg", "ladybird.jpg", "moss_star.jpg"])
+@pytest.mark.parametrize("name", ["wooden_bird.jpg", "ladybird.jpg", "goldfish.png"])
 def test_it_finds_what_grabcut_finds_by_itself(name) -> None:
     image = photo(name)
     assert overlap(segment_by("embedded", image, "auto").mask, segment_by("grabcut", image, "auto").mask) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "outside"),
+    [("fig.jpg", (343, 246), (222, 142)), ("kite.jpg", (270, 160), (500, 300))],
+    ids=["a fig without its shadow", "a kite's blue corner in a blue sky"],
+)
+def test_it_knows_what_colour_alone_does_not(name, inside, outside) -> None:
+    mask = segment_by("embedded", photo(name), "auto").mask[0]
+    assert mask[inside[1], inside[0]] > 0.5
+    assert mask[outside[1], outside[0]] < 0.5
 
 
 def test_a_point_or_a_box_names_one_of_two() -> None:

@@ -61,11 +61,13 @@ def test_composites_are_made_again_from_their_seed(bank) -> None:
     assert np.array_equal(first.flow, second.flow)
 
 
-def test_what_the_flow_net_learns_from(bank) -> None:
+@pytest.mark.parametrize(("size", "enlarged"), [(128, 1), (64, 2)])
+def test_what_the_flow_net_learns_from(bank, size, enlarged) -> None:
     rng = default_rng(0)
-    first, second, flow = next(trainer.batches(lambda: flow_net.sample(rng, bank, 128), 3))
+    first, second, flow = next(trainer.batches(lambda: flow_net.sample(rng, bank, size, enlarged), 3))
     assert first.shape == second.shape == (3, 3, 128, 128)
     assert flow.shape == (3, 2, 128, 128)
+    assert flow.abs().max() > 4 * enlarged
     assert 0 <= float(first.min()) <= float(first.max()) <= 1
     torch.manual_seed(0)
     guesses = flow_net.first_guess(flow.repeat(20, 1, 1, 1)) * 8
