@@ -19,7 +19,7 @@ MALFORMED = {
     "command = ": "not a recipe",
     'command = "edit"\ncommand = "edit"': "not a recipe",
     "x = " + "[" * 5000: "not a recipe",
-    'command = "wobble"': "command = 'animate'; a recipe's command is one of transfer, edit, generate",
+    'command = "wobble"': "command = 'wobble'; a recipe's command is one of",
     "command = 3": "command = 3",
     'command = ["edit"]': "command = ['edit']",
     'command = "edit"\ninputs = 3': "[inputs] and [versions] must be tables of text",
