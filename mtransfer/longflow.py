@@ -22,8 +22,6 @@ BATCH = 8  # links read together
 WINDOW_PX = 9  # over which two pictures are compared
 PLAIN = 0.02  # contrast, of 1, that is mere noise
 MOST_UNLIKE = 0.5  # squared difference over that of unrelated pictures
-NEIGHBOUR_PX = 5  # how far off the flow is tried that a lost point may have
-UNRELATED = 0.8  # the same, above which a guess is none
 SEEN_SHARE = 0.5  # of a window, that must be seen for its speed to be known
 
 Pictures = UInt8[Tensor, "N 3 H W"]
@@ -80,10 +78,8 @@ def _follow_one_way(
     field, speed = FlowField(still, torch.ones_like(still[:, :1])), still
     for index in range(start, last, towards):
         there = index + towards
-        picture = as_floats(pictures[there : there + 1], device)
-        chained = compose(field, links.step(index, towards, reference))
-        chained = _found_again(reference, picture, chained, field.flow + speed)
-        before, field = field, compared(reference, picture, chained)
+        chained = _coasting(compose(field, links.step(index, towards, reference)), field.flow + speed)
+        before, field = field, compared(reference, as_floats(pictures[there : there + 1], device), chained)
         speed = _speed(before, field, speed)
         if there in wanted:
             found[there] = field.flow.half().cpu(), field.confidence.half().cpu()
@@ -98,27 +94,9 @@ def _speed(before: FlowField, field: FlowField, speed: Float[Tensor, "1 2 H W"])
     return torch.where(share > SEEN_SHARE, now, speed)
 
 
-def _found_again(
-    reference: Float[Tensor, "1 3 H W"],
-    picture: Float[Tensor, "1 3 H W"],
-    chained: FlowField,
-    onward: Float[Tensor, "1 2 H W"],
-) -> FlowField:
-    """Where the chain is lost, the flow that makes the pictures most alike: going on as before, or as a neighbour does.
-
-    Going on finds what comes out from behind something, neighbours mend a silhouette's rim (Barnes et al., PatchMatch,
-    SIGGRAPH 2009).
-    """
-    around = torch.cat([chained.flow, chained.confidence], dim=1)
-    shifts = [(y, x) for y in (-NEIGHBOUR_PX, 0, NEIGHBOUR_PX) for x in (-NEIGHBOUR_PX, 0, NEIGHBOUR_PX) if x or y]
-    tries = [(onward, _unlike(reference, picture, onward))]
-    for shift in shifts:
-        flow, confidence = around.roll(shift, (2, 3)).split((2, 1), dim=1)
-        unlike = _unlike(reference, picture, flow)
-        tries.append((flow, unlike.where((confidence > 0.5) & (unlike < UNRELATED), torch.inf)))
-    flows, unlike = (torch.stack(part) for part in zip(*tries, strict=True))
-    best = flows.gather(0, unlike.argmin(dim=0, keepdim=True).expand(-1, -1, 2, -1, -1))[0]
-    return FlowField(torch.where(chained.confidence > 0.5, chained.flow, best), chained.confidence)
+def _coasting(chained: FlowField, onward: Float[Tensor, "1 2 H W"]) -> FlowField:
+    """Points that are lost move on as they last did, so that they are found when they come out again."""
+    return FlowField(torch.where(chained.confidence > 0.5, chained.flow, onward), chained.confidence)
 
 
 def compared(reference: Float[Tensor, "1 3 H W"], picture: Float[Tensor, "1 3 H W"], chained: FlowField) -> FlowField:
@@ -132,19 +110,14 @@ def compared(reference: Float[Tensor, "1 3 H W"], picture: Float[Tensor, "1 3 H 
 
 
 def _alike(first: Tensor, second: Tensor, flow: Tensor) -> Float[Tensor, "B 1 H W"]:
-    """1 where the pictures look alike along the flow, else 0.
+    """1 where the pictures around a point look alike, whatever the light, or are plain, else 0.
 
     What is hidden can agree with itself both ways: behind it, too, something moves smoothly.
     """
-    return (_unlike(first, second, flow) < MOST_UNLIKE).to(flow)
-
-
-def _unlike(first: Tensor, second: Tensor, flow: Tensor) -> Float[Tensor, "B 1 H W"]:
-    """Around each point the squared difference, whatever the light, over that of unrelated pictures; 0 where plain."""
-    greys = (each.mean(dim=1, keepdim=True) for each in (first, second))
-    grey, other = next(greys), backward_warp(next(greys), flow, padding_mode="border")
-    a, b = grey - _around(grey), other - _around(other)
-    return _around((a - b).square()) / (_around(a.square() + b.square()) + PLAIN**2)
+    greys = (each.mean(dim=1, keepdim=True) for each in (first, backward_warp(second, flow, padding_mode="border")))
+    a, b = (grey - _around(grey) for grey in greys)
+    unlike = _around((a - b).square()) / (_around(a.square() + b.square()) + PLAIN**2)
+    return (unlike < MOST_UNLIKE).to(flow)
 
 
 def _around(values: Tensor) -> Tensor:

@@ -83,21 +83,13 @@ def test_a_turn_is_followed() -> None:
     assert (field.flow - truth)[..., near[0], near[1]].norm(dim=1).mean() < 0.3
 
 
-def test_what_goes_behind_something_is_not_trusted() -> None:
+def test_what_goes_behind_something_is_not_trusted_and_not_left_there() -> None:
     shifts, bar = [6 * t for t in range(12)], range(60, 72)
     field = followed(sliding(shifts, bar), 0, list(range(12)))
     hidden = (slice(TOP + 10, TOP + 30), slice(LEFT + 17, LEFT + 23))
     behind = shifts.index(36)  # the columns 29 to 34 are now behind the bar
     assert field.confidence[behind][:, hidden[0], hidden[1]].mean() < 0.4
-
-
-def test_a_silhouette_that_moves_about_for_long_is_not_eaten_from_its_rim() -> None:
-    shifts = [20 + 2 * (t if t < 10 else 20 - t) for t in range(20)] * 2
-    pictures = sliding(shifts)
-    field = followed(pictures, 0, [39])
-    rows, columns = slice(TOP + 2, TOP + SQUARE_PX - 2), slice(LEFT + 22, LEFT + 20 + SQUARE_PX - 2)
-    assert field.confidence[0, 0, rows, columns].mean() > 0.75
-    assert (field.flow[0, 0, rows, columns] - (shifts[39] - 20)).abs().median() < 0.5
+    assert (field.flow[-1, 0, hidden[0], hidden[1]] - shifts[-1]).abs().median() < 4
 
 
 def test_what_leaves_the_picture_is_not_trusted() -> None:
