@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mtransfer.crew import Crew, Event
+from mtransfer.crew import MEND_STUCK, Crew, Event
 from mtransfer.errors import InputError, MTransferError
 
 THREADS = 1  # a worker: then a cluster's results are to the byte those of one machine's single-threaded workers
@@ -113,7 +113,7 @@ class ClusterCrew:
                 del self._running[future]
                 ray.kill(self._actors[worker])
                 self._start(worker)
-                events.append(Event("stuck", task, reason=f"not done after {self._timeout_s:g} s"))
+                events.append(Event("stuck", task, reason=f"not done after {self._timeout_s:g} s; {MEND_STUCK}"))
         return events
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ READ_BYTES = 2**16
 START_S = 300.0  # to import torch on a busy machine
 READING = ("start", "photo", "clip")  # the stages up to a clip's flow, which is then kept for the other workers
 ENDING_S = 5.0  # from the end of its messages to its own
+MEND_STUCK = "re-encode the clip if it is broken, or give it longer with --timeout"
 STILLBORN = 3  # workers that end before they are ready: none ever will be
 
 
@@ -146,7 +147,7 @@ class LocalCrew:
         for slot, worker in enumerate(self._workers):
             silent_s = now - worker.heard_s
             if worker.task is not None and silent_s > self._timeout_s:
-                reason = f"no progress for {self._timeout_s:g} s at the stage {worker.stage}"
+                reason = f"no progress for {self._timeout_s:g} s at the stage {worker.stage}; {MEND_STUCK}"
                 events.append(Event("stuck", worker.task, reason=reason))
                 self._replace(slot)
             elif not worker.ready and silent_s > START_S:
