@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from mtransfer.draft import Draft, blend, feather, halo_px, make_draft, take_out
+from mtransfer.draft import FEATHER_PX, Draft, blend, feather, halo_px, make_draft, take_out
 from mtransfer.field import FlowField, resize
 from mtransfer.plan import Callback
 from mtransfer.render import Tools, cut, sample_part, size_to_sample
@@ -59,7 +59,7 @@ class Painter:
             part = cut(flow, self.own, self.mask, self.plate, draft, self.where)
             painted, evaluations = sample_part(self.run, self.tools, part, on_step, self._carried(flow))
             edited[..., self.where[0], self.where[1]] = painted
-            edited += feather(self._still(draft)) * self._settled * (self.plate - edited)
+            edited += feather(grow(self._still(draft), FEATHER_PX)) * self._settled * (self.plate - edited)
             self.evaluations += evaluations
         frame = in_256_levels(edited)
         self._keep(flow, draft, frame)
@@ -117,7 +117,8 @@ class Painter:
     def _note(self, frame: Tensor, vacated: Tensor) -> None:
         """Measure how much pixels flicker that are vacated in this frame and were in the one before."""
         if self._before is not None:
-            both = (vacated > 0.5) & (self._before[1] > 0.5)
+            # What the subject covers in part changes because the subject moves.
+            both = (vacated == 1) & (self._before[1] == 1)
             if bool(both.any()):
                 difference = (frame - self._before[0]).abs().mean(dim=1, keepdim=True)
                 self.flicker.append(255 * float(difference[both].mean()))
