@@ -9,10 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mtransfer.cache import remember
+from mtransfer.errors import InputError
 from mtransfer.sam import segment_sam
 from mtransfer.segmenter import find_subject, segmenter_hash
 from mtransfer.subject import Subject, parse_numbers, refine, require_inside, resolve_word, segment, subject_from_mask
 
+ALIKE = 0.85  # overlap above which net and colour have found the same thing
 Segmenter = Literal["grabcut", "embedded", "sam"]
 
 
@@ -42,9 +44,19 @@ def segment_by(
     def found() -> dict[str, Tensor]:
         if name == "grabcut":
             return {"mask": segment(image, spec, None, flag).mask}
-        return {"mask": refine(image, find_subject(image, point=point, box=box, flag=flag))}
+        return {"mask": _with_thin_parts(image, refine(image, find_subject(image, point=point, box=box, flag=flag)))}
 
     pixels = hashlib.sha256(image.cpu().contiguous().numpy().data).hexdigest()
     key = {"image": pixels, "size": image.shape[-2:], "subject": spec, "by": name, "opencv": cv2.__version__}
     weights = {} if name == "grabcut" else {"weights": segmenter_hash()}
     return subject_from_mask(image, remember("subject", key | weights, found)["mask"].to(image))
+
+
+def _with_thin_parts(image: Tensor, mask: Tensor) -> Tensor:
+    """What the net found, and what colour adds to it where both found the same thing: wing tips, tails."""
+    try:
+        by_colour = segment(image, "salient").mask
+    except InputError:
+        return mask
+    both, either = torch.minimum(mask, by_colour).sum(), torch.maximum(mask, by_colour)
+    return either if float(both / either.sum()) > ALIKE else mask

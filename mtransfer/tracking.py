@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtransfer.camera import camera_flow, fit_cameras
+from mtransfer.camera import camera_flow, fit_cameras, textured
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.longflow import Links, Pictures, as_floats
@@ -26,6 +26,7 @@ TOGETHER_SHARE = 0.4  # of a part, that one turn or growth must explain
 TOGETHER_PX, TOGETHER_TOLERANCE = 1.0, 0.15  # of the mean motion
 FEWEST, THINNED = 64, 3  # pixels to fit to; every how many-th is taken
 LEAST_TRUST = 0.05  # so that what is never confident still has a speed
+NEAR_TEXTURE_PX = 10
 STRAY_SHARE = 0.03  # of the long side: how far a tracked silhouette may be off
 SAME = 0.7  # overlap of a carried mask and its refinement, below which the refinement strayed
 NOTHING_MOVES = "nothing moves against the camera in these frames; choose others with --pair A:B, or --clip-subject x,y"
@@ -37,12 +38,14 @@ def moving_subjects(image: Float[Tensor, "3 H W"], field: FlowField, count: int 
     Subject and camera are found in turn, each from the other. Raises InputError when fewer move.
     """
     chosen = np.unique(np.linspace(0, len(field.flow) - 1, LOOKED_AT).round().astype(int))
-    some = FlowField(field.flow[chosen], field.confidence[chosen])
+    # On plain ground flow agrees with itself and means nothing; a plain subject has an outline, which is filled.
+    sure = grow(textured(image)[None], NEAR_TEXTURE_PX)
+    some = FlowField(field.flow[chosen], field.confidence[chosen] * sure.to(field.flow))
     nothing = torch.zeros_like(field.confidence[0])
     masks: list[Tensor] = []
     for _ in range(ROUNDS):
         cameras = fit_cameras(some, 1 - torch.stack([nothing, *masks]).amax(dim=0))
-        masks = _moving(some, cameras, count)
+        masks = _moving(some, cameras, sure[0, 0].cpu().numpy() > 0, count)
     if not masks:
         raise InputError(NOTHING_MOVES)
     if len(masks) < count:
@@ -50,15 +53,15 @@ def moving_subjects(image: Float[Tensor, "3 H W"], field: FlowField, count: int 
     return tuple(subject_from_mask(image, refine(image, mask)) for mask in masks)
 
 
-def _moving(field: FlowField, cameras: Float64[Tensor, "T 3 3"], count: int) -> list[Tensor]:
-    """Connected parts [1,H,W] with the most confident motion against the camera, their gaps closed."""
+def _moving(field: FlowField, cameras: Float64[Tensor, "T 3 3"], sure: NDArray[np.bool_], count: int) -> list[Tensor]:
+    """Connected parts [1,H,W] of what is `sure` that move most against the camera, confidently; their gaps closed."""
     still = torch.cat([camera_flow(camera, field.flow) for camera in cameras])
     speed_px = (field.flow - still).norm(dim=1)
     trust = field.confidence[:, 0]
     weight = trust.clamp_min(LEAST_TRUST)
     speed = ((speed_px * weight).sum(dim=0) / weight.sum(dim=0)).cpu().numpy()
     confident = (speed_px * trust).mean(dim=0).cpu().numpy()
-    moving = (speed > max(STILL_PX, STILL_SHARE * float(np.quantile(confident, 0.99)))).astype(np.uint8)
+    moving = (sure & (speed > max(STILL_PX, STILL_SHARE * float(np.quantile(confident, 0.99))))).astype(np.uint8)
     labels = _parts(moving)
     motion = np.bincount(labels.ravel(), confident.ravel())
     motion[0] = 0
