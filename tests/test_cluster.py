@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import command
 from folders import MTRANSFER, QUICK, check_whole, entries, make_folders
 
 ray = pytest.importorskip("ray")
@@ -53,13 +52,16 @@ def _batch(home: Path, out: str, *words: str) -> subprocess.Popen[str]:
     )
 
 
-def test_a_cluster_that_is_not_there_is_one_line(tmp_path, monkeypatch, capsys) -> None:
+def test_a_cluster_that_is_not_there_is_one_line(tmp_path) -> None:
     make_folders(tmp_path, 1, 1)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RAY_ADDRESS", "")
-    ended = command(capsys, "batch", "clips", "photos", "-o", "out", *QUICK, "--cluster", "auto", "--json")
-    assert (ended.code, ended.out) == (2, "")
-    assert ended.message.startswith("error: --cluster auto: no cluster answers (")
+    whole = [sys.executable, "-c", "from mtransfer.cli import main; main()"]
+    whole += ["batch", "clips", "photos", "-o", "out", *QUICK, "--cluster", "auto", "--json"]
+    # A process of its own, which knows of no cluster that another test had.
+    environment = {**os.environ, "RAY_ADDRESS": "", "RAY_TMPDIR": str(tmp_path)}
+    ended = subprocess.run(whole, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("error: --cluster auto: no cluster answers (")
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_without_ray_there_is_one_line(tmp_path) -> None:
