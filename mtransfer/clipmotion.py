@@ -31,7 +31,7 @@ from mtransfer.shots import choose_shot, warn_of_shots
 from mtransfer.silhouette import faces_the_other_way, likeness
 from mtransfer.smoothing import smooth_over_time
 from mtransfer.subject import Subject, segment, subject_from_mask
-from mtransfer.tracking import moving_subjects, track, within
+from mtransfer.tracking import moving_subjects, sure_places, track, within
 from mtransfer.warp import grow
 
 MOVING = "moving"  # the subject of a clip when none is named
@@ -149,7 +149,7 @@ def _clip_subjects(
     picture = reading.picture(start)
     if recipe.clip_subject in ("auto", MOVING):
         try:
-            return moving_subjects(picture, field, count)
+            return moving_subjects(picture, field, count, sure_places(picture))
         except InputError as error:
             raise InputError(f"{clip.path}: {error}") from None
     specs = specs_of(recipe.clip_subject)

@@ -32,20 +32,27 @@ SAME = 0.7  # overlap of a carried mask and its refinement, below which the refi
 NOTHING_MOVES = "nothing moves against the camera in these frames; choose others with --pair A:B, or --clip-subject x,y"
 
 
-def moving_subjects(image: Float[Tensor, "3 H W"], field: FlowField, count: int = 1) -> tuple[Subject, ...]:
+def sure_places(image: Float[Tensor, "3 H W"]) -> Float[Tensor, "1 H W"]:
+    """1 near structure, 0 on plain ground, where flow agrees with itself and means nothing."""
+    return grow(textured(image)[None], NEAR_TEXTURE_PX)[0]
+
+
+def moving_subjects(
+    image: Float[Tensor, "3 H W"], field: FlowField, count: int = 1, sure: Float[Tensor, "1 H W"] | None = None
+) -> tuple[Subject, ...]:
     """The `count` largest coherent motions against the camera, the one that moves most first.
 
-    Subject and camera are found in turn, each from the other. Raises InputError when fewer move.
+    Subject and camera are found in turn, each from the other, where flow is `sure` (default: everywhere). Raises
+    InputError when fewer move.
     """
     chosen = np.unique(np.linspace(0, len(field.flow) - 1, LOOKED_AT).round().astype(int))
-    # On plain ground flow agrees with itself and means nothing; a plain subject has an outline, which is filled.
-    sure = grow(textured(image)[None], NEAR_TEXTURE_PX)
-    some = FlowField(field.flow[chosen], field.confidence[chosen] * sure.to(field.flow))
+    sure = torch.ones_like(field.confidence[0]) if sure is None else sure.to(field.flow)
+    some = FlowField(field.flow[chosen], field.confidence[chosen] * sure)
     nothing = torch.zeros_like(field.confidence[0])
     masks: list[Tensor] = []
     for _ in range(ROUNDS):
         cameras = fit_cameras(some, 1 - torch.stack([nothing, *masks]).amax(dim=0))
-        masks = _moving(some, cameras, sure[0, 0].cpu().numpy() > 0, count)
+        masks = _moving(some, cameras, sure[0].cpu().numpy() > 0, count)
     if not masks:
         raise InputError(NOTHING_MOVES)
     if len(masks) < count:
