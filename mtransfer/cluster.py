@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from mtransfer.crew import MEND_STUCK, Crew, Event
@@ -132,7 +133,7 @@ def cluster_crew(
 
     Raises InputError where Ray is not installed or no cluster answers.
     """
-    if "ray" not in _installed():
+    if find_spec("ray") is None:
         raise InputError("--cluster: Ray is not installed; pip install 'mtransfer[cluster]'")
 
     @contextlib.contextmanager
@@ -148,12 +149,6 @@ def cluster_crew(
             ray.shutdown()
 
     return make
-
-
-def _installed() -> list[str]:
-    from importlib.util import find_spec
-
-    return ["ray"] if find_spec("ray") else []
 
 
 def _connect(address: str) -> None:
