@@ -21,9 +21,8 @@ from numpy.random import Generator
 from torch import Tensor
 
 from mtransfer.draft import make_draft
-from mtransfer.fill import fill_smooth
+from mtransfer.fill import fill_motion
 from mtransfer.spacetodepth import AutoencoderSpaceToDepth
-from mtransfer.warp import grow
 from training.compose import Array, Motion, Scene, compose
 from training.images import ImageBank, load_bank
 from training.trainer import ROOT, Plan, as_tensor, batches, device, draw_curve, train
@@ -97,7 +96,7 @@ def make_case(rng: Generator, bank: ImageBank) -> Case:
     """A draft to be bettered, a hole with nothing in it, or no surroundings at all."""
     kind = rng.random()
     scene = compose(rng, bank, SIZE_PX, 1, Motion(camera_still=1.0, shift=0.3))
-    if kind < 0.6:
+    if kind < 0.75:
         return _drafted(rng, scene)
     if kind < 0.9:
         return _unknown(_grown(rng, np.maximum(scene.source, scene.target) > 0.05), scene.after)
@@ -111,21 +110,31 @@ def _drafted(rng: Generator, scene: Scene) -> Case:
     some truth in the noise there goes on to find things in it. The moved cut-out may be the truth: that is where
     guidance writes what it wants, but only at noise low enough to show it.
     """
-    mask = scene.source
-    if rng.random() < 0.5:
-        width = np.ones((int(rng.integers(1, 3)) * 2 + 1,) * 2)
-        mask = (cv2.dilate if rng.random() < 0.5 else cv2.erode)(mask, width)
-    flow, truthful = scene.flow, rng.random() < 0.5
+    subject = (scene.source > 0.5).astype(np.float32)
+    if not subject.any():
+        return _unknown(scene.source, scene.after)
+    before, flow, known = (as_tensor(array)[None] for array in (scene.before, scene.flow, subject[..., None]))
+    flow, truthful = fill_motion(flow, known), rng.random() < 0.5  # the mask's faults reach beyond the cut-out
     if truthful:
-        error = rng.normal(0, 0.1 * np.abs(flow).max(), (3, 3, 2)).astype(np.float32)
-        flow = flow + cv2.resize(error, flow.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-    before, moved, subject = (as_tensor(array)[None] for array in (scene.before, flow, mask[..., None]))
-    draft = make_draft(before, moved, subject, fill_smooth(before, 1 - grow((subject > 0.05).float(), 2)))
+        error = rng.normal(0, 0.1 * np.abs(scene.flow).max(), (3, 3, 2)).astype(np.float32)
+        flow = flow + as_tensor(cv2.resize(error, scene.flow.shape[1::-1], interpolation=cv2.INTER_CUBIC))[None]
+    mask = as_tensor((_faulty(rng, subject) if rng.random() < 0.6 else subject)[..., None])[None]
+    draft = make_draft(before, flow * mask, mask)
     image, edit, vacated = (
         part[0].permute(1, 2, 0).numpy().clip(0, 1) for part in (draft.image, draft.edit, draft.vacated)
     )
     start = np.where(vacated > 0, image, scene.after) if truthful else image
     return Case(scene.after, image, start, (edit[..., 0] > 0).astype(np.float32), 500 if truthful else 1000)
+
+
+def _faulty(rng: Generator, mask: Array) -> Array:
+    """A mask too large, too small or beside its place, by up to 3 pixels."""
+    reach, fault = int(rng.integers(1, 4)), rng.random()
+    if fault < 0.3:
+        return np.roll(mask, rng.integers(-reach, reach + 1, 2), (0, 1))
+    width = np.ones((2 * reach + 1,) * 2)
+    worse = cv2.dilate(mask, width) if fault < 0.65 else cv2.erode(mask, width)
+    return worse if worse.any() else mask
 
 
 def _unknown(hole: Array, truth: Array) -> Case:
