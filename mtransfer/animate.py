@@ -22,9 +22,10 @@ from mtransfer.flow import DisFlow
 from mtransfer.metrics import flow_error
 from mtransfer.output import save_png
 from mtransfer.painter import Painter
+from mtransfer.part import load_tools
 from mtransfer.plan import Callback
 from mtransfer.recipe import AnimateRecipe
-from mtransfer.render import load_tools, warn_of_no_generator
+from mtransfer.render import warn_of_no_generator
 from mtransfer.run import Run
 from mtransfer.scene import Scene, read_scene
 from mtransfer.subject import Subject

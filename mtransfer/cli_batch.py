@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mtransfer.manifest import Entry
 
 GB = 10**9
+GPU_BATCH = 4
 WORKER_GB = 3.0  # of memory, for one worker with the embedded model on photos of some megapixels
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Manifest_ = Annotated[
@@ -46,6 +47,9 @@ def batch(
     set_: Annotated[list[str] | None, typer.Option("--set", help="any setting, a.b=c")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="processes [default: by cores, memory and GPU]")] = None,
     cluster: Annotated[str | None, typer.Option(help="work on Ray: local | auto | ADDRESS")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="items a worker samples in one pass [default: 1, on a GPU 4]")
+    ] = None,
     manifest: Manifest_ = None,
     timeout: Annotated[float, typer.Option(min=1, help="seconds without progress after which an item fails")] = 300,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="do failed items again")] = False,
@@ -62,7 +66,8 @@ def batch(
             _show_plan(asked, record, retry_failed=retry_failed, as_json=json_)
             return
         make_crew = _crew(asked, workers, cluster, timeout)
-        _run(asked, record, make_crew, retry_failed=retry_failed, as_json=json_, quiet=quiet)
+        size = batch_size or (1 if is_cpu(asked.values["device"]) else GPU_BATCH)
+        _run(asked, record, make_crew, size, retry_failed=retry_failed, as_json=json_, quiet=quiet)
 
     console.run(job)
 
@@ -150,16 +155,28 @@ def threads_each(workers: int) -> int:
 
 def default_workers(device: str) -> int:
     """One on a GPU, which it fills; else one a core, as far as memory goes."""
-    from mtransfer.models import choose_device
-
-    if choose_device(device).type != "cpu":
+    if not is_cpu(device):
         return 1
     memory_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GB
     return max(1, min(cores(), int(memory_gb / WORKER_GB)))
 
 
+def is_cpu(device: str) -> bool:
+    """Whether a recipe's device comes to be the processor."""
+    from mtransfer.models import choose_device
+
+    return choose_device(device).type == "cpu"
+
+
 def _run(
-    asked: "Batch", record: Path, make_crew: "MakeCrew", *, retry_failed: bool, as_json: bool, quiet: bool
+    asked: "Batch",
+    record: Path,
+    make_crew: "MakeCrew",
+    batch_size: int,
+    *,
+    retry_failed: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     from mtransfer.driver import run_batch
 
@@ -178,7 +195,7 @@ def _run(
     # With --json, stdout is for our lines alone, whatever a library prints.
     with contextlib.redirect_stdout(sys.stderr), _bar(quiet=quiet or as_json) as show:
         try:
-            tally = run_batch(asked, record, make_crew, hear, retry_failed=retry_failed)
+            tally = run_batch(asked, record, make_crew, hear, retry_failed=retry_failed, batch_size=batch_size)
         except KeyboardInterrupt:
             console.say("interrupted; what is done stays done, and the same command goes on")
             raise SystemExit(130) from None

@@ -25,10 +25,13 @@ Hear = Callable[[Entry, Tally, list[str]], None]  # an item that was finished, h
 MakeCrew = Callable[[list[int]], contextlib.AbstractContextManager[Crew]]  # from files that workers are to hold open
 
 
-def run_batch(batch: Batch, manifest_path: Path, make_crew: MakeCrew, hear: Hear, *, retry_failed: bool) -> Tally:
+def run_batch(
+    batch: Batch, manifest_path: Path, make_crew: MakeCrew, hear: Hear, *, retry_failed: bool, batch_size: int = 1
+) -> Tally:
     """Do what of the batch is not done yet. Raises InputError while another driver is at work on it.
 
-    The workers hold the locks too, so that none of an ended driver is still at work when the next one begins.
+    A worker gets up to `batch_size` items of one clip at a time, to be sampled together. The workers hold the locks
+    too, so that none of an ended driver is still at work when the next one begins.
     """
     with contextlib.ExitStack() as held:
         homes = {manifest_path.absolute().parent, *([batch.out.local] if batch.out.local else [])}
@@ -39,7 +42,7 @@ def run_batch(batch: Batch, manifest_path: Path, make_crew: MakeCrew, hear: Hear
             if not any(entry.state == "pending" for entry in entries):
                 return tally_of(entries)
             with make_crew(locks) as crew:
-                return Driver(batch, manifest, entries, crew, hear).run()
+                return Driver(batch, manifest, entries, crew, hear, batch_size).run()
         finally:
             clear_stage(batch.out)  # what workers that were lost left behind
             with contextlib.suppress(OSError):  # a full disk has been told of
@@ -56,8 +59,11 @@ def tally_of(entries: list[Entry]) -> Tally:
 class Driver:
     """One run over the items that are pending."""
 
-    def __init__(self, batch: Batch, manifest: Manifest, entries: list[Entry], crew: Crew, hear: Hear) -> None:
+    def __init__(
+        self, batch: Batch, manifest: Manifest, entries: list[Entry], crew: Crew, hear: Hear, batch_size: int
+    ) -> None:
         self._batch, self._manifest, self._crew, self._hear = batch, manifest, crew, hear
+        self._batch_size = batch_size
         self._items = {item.key: item for item in batch.items}
         self._pending: dict[str, list[Entry]] = defaultdict(list)  # by clip
         for entry in reversed(entries):
@@ -87,16 +93,32 @@ class Driver:
         clip = self._choose_clip(self._last_clip.get(worker))
         if clip is None:
             return
-        entry = self._pending[clip].pop()
-        if entry.attempts == 0 and is_delivered(self._batch.out, entry.folder):
-            self._fail(entry, f"{entry.folder}: holds results of another batch; remove them or use another -o", None)
+        taken = [entry for entry in self._take(clip) if self._is_free(entry)]
+        if not taken:
             return
         if clip not in self._read:
             self._unread.add(clip)
         self._last_clip[worker] = clip
-        self._manifest.start(entry.id)
-        self._running[entry.id] = entry = replace(entry, state="running", attempts=entry.attempts + 1)
-        self._crew.give(worker, self._task(entry))
+        for entry in taken:
+            self._manifest.start(entry.id)
+            self._running[entry.id] = replace(entry, state="running", attempts=entry.attempts + 1)
+        self._crew.give(worker, self._task(taken))
+
+    def _take(self, clip: str) -> list[Entry]:
+        """The next items of a clip; one that was lost before goes alone, so that it takes no others along."""
+        pending = self._pending[clip]
+        taken = [pending.pop()]
+        while (
+            pending and len(taken) < self._batch_size and not self._losses[taken[0].id] + self._losses[pending[-1].id]
+        ):
+            taken.append(pending.pop())
+        return taken
+
+    def _is_free(self, entry: Entry) -> bool:
+        if entry.attempts or not is_delivered(self._batch.out, entry.folder):
+            return True
+        self._fail(entry, f"{entry.folder}: holds results of another batch; remove them or use another -o", None)
+        return False
 
     def _choose_clip(self, last: str | None) -> str | None:
         """The worker's own clip again, else one nobody is at, else one whose flow is already kept, else none yet."""
@@ -106,32 +128,37 @@ class Driver:
             waiting = [clip for clip, entries in self._pending.items() if entries]
         return min(waiting, key=lambda clip: (clip != last, clip in busy), default=None)
 
-    def _task(self, entry: Entry) -> dict[str, Any]:
+    def _task(self, entries: list[Entry]) -> dict[str, Any]:
+        out = str(self._batch.out.local or self._batch.out.fs.unstrip_protocol(self._batch.out.root))
+        return {"command": self._batch.command, "out": out, "items": [self._described(entry) for entry in entries]}
+
+    def _described(self, entry: Entry) -> dict[str, Any]:
         item = self._items[entry.clip, entry.photo]
         files = {"clip": os.path.abspath(item.clip.path), "photo": os.path.abspath(item.photo.path)}
-        out = str(self._batch.out.local or self._batch.out.fs.unstrip_protocol(self._batch.out.root))
-        values = {**self._batch.values, **item.settings}
-        job = {"command": self._batch.command, "values": values, "out": out, "place": entry.folder}
-        return {"item": entry.id, **files, **job}
+        return {"item": entry.id, **files, "values": {**self._batch.values, **item.settings}, "place": entry.folder}
 
     def _handle(self, event: Event) -> None:
-        entry = self._running[event.task["item"]]
+        entries = [self._running[item["item"]] for item in event.task["items"]]
+        self._unread.discard(entries[0].clip)
         if event.kind == "clip read":
-            self._unread.discard(entry.clip)
-            self._read.add(entry.clip)
+            self._read.add(entries[0].clip)
             return
-        del self._running[entry.id]
-        self._unread.discard(entry.clip)
-        if event.record.get("state") == "done" or is_delivered(self._batch.out, entry.folder):
-            done = finish(self._batch.out, self._manifest, entry, event.record.get("seconds"))
-            self._note(done, event.record.get("warnings", []))
-        elif event.record.get("disk_full"):
+        together = len(entries) > 1
+        for entry, record in zip(entries, event.record.get("records", [{}] * len(entries)), strict=True):
+            del self._running[entry.id]
+            self._settle(entry, record, event, together=together)
+
+    def _settle(self, entry: Entry, record: dict[str, Any], event: Event, *, together: bool) -> None:
+        if record.get("state") == "done" or is_delivered(self._batch.out, entry.folder):
+            done = finish(self._batch.out, self._manifest, entry, record.get("seconds"))
+            self._note(done, record.get("warnings", []))
+        elif record.get("disk_full"):
             self._manifest.put_back([entry.id])
-            raise MTransferError(f"-o {self._batch.out.root}: {event.record['error']}; then run the same command again")
-        elif event.kind == "lost":
+            raise MTransferError(f"-o {self._batch.out.root}: {record['error']}; then run the same command again")
+        elif event.kind == "lost" or (event.kind == "stuck" and together):
             self._again_or_fail(entry, event.reason)
         else:
-            self._fail(entry, event.record.get("error", event.reason), event.record.get("seconds"))
+            self._fail(entry, record.get("error", event.reason), record.get("seconds"))
 
     def _again_or_fail(self, entry: Entry, reason: str) -> None:
         self._losses[entry.id] += 1

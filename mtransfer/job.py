@@ -32,7 +32,7 @@ def run_to_folder(recipe: Recipe, out: Path, *, overwrite: bool, metadata: bool,
             return _write_generated(recipe, stage, out, metadata, report)
         assert isinstance(recipe, (TransferRecipe, EditRecipe))
         output = transfer(recipe, report=report) if isinstance(recipe, TransferRecipe) else edit(recipe, report=report)
-        _write_moved(output, stage, metadata)
+        write_moved(output, stage, metadata=metadata)
     return _summary(output, out)
 
 
@@ -57,7 +57,8 @@ def _brief(metrics: dict[str, Any]) -> dict[str, Any]:
     return {"frames_made": metrics["frames"], "flicker_255": round(metrics["flicker_255"], 2)}
 
 
-def _write_moved(output: TransferOutput, stage: Path, metadata: bool) -> None:
+def write_moved(output: TransferOutput, stage: Path, *, metadata: bool) -> None:
+    """Write the files of a moved photo into a folder that is there."""
     text = write_stored(output.recipe, versions()) if metadata else ""
     save_png(output.frames[0], stage / "edited.png", output.icc_profile, text)
     save_png(sheet(output.panels), stage / "preview.png", recipe=text)

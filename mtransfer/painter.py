@@ -14,8 +14,8 @@ from torch import Tensor
 
 from mtransfer.draft import FEATHER_PX, Draft, blend, feather, halo_px, make_draft, take_out
 from mtransfer.field import FlowField, resize
+from mtransfer.part import Tools, cut, sample_parts, size_to_sample
 from mtransfer.plan import Callback
-from mtransfer.render import Tools, cut, sample_part, size_to_sample
 from mtransfer.run import Run
 from mtransfer.splat import extend_flow
 from mtransfer.warp import INVERTED_SIDE_PX, RING_PX, grow, invert_flow, pixel_grid, sample
@@ -57,8 +57,9 @@ class Painter:
         edited = blend(self.own, draft.image, draft.edit)
         if self.tools is not None:
             part = cut(flow, self.own, self.mask, self.plate, draft, self.where)
-            painted, evaluations = sample_part(self.run, self.tools, part, on_step, self._carried(flow))
-            edited[..., self.where[0], self.where[1]] = painted
+            seeds = [self.run.recipe.seed]
+            painted, evaluations = sample_parts(self.run, self.tools, [part], seeds, on_step, self._carried(flow))
+            edited[..., self.where[0], self.where[1]] = painted[0]
             edited += feather(grow(self._still(draft), FEATHER_PX)) * self._settled * (self.plate - edited)
             self.evaluations += evaluations
         frame = in_256_levels(edited)

@@ -15,7 +15,7 @@ from mtransfer.field import FlowField
 from mtransfer.photo import Photo, read_photo
 from mtransfer.preview import with_flow, with_mask
 from mtransfer.recipe import ClipRecipe, EditRecipe, TransferRecipe, specs_of
-from mtransfer.render import Panels, TransferOutput, finish
+from mtransfer.render import Panels, Prepared, TransferOutput, finish, prepare
 from mtransfer.run import Run, start
 from mtransfer.segmenters import segment_by
 from mtransfer.shots import choose_shot
@@ -32,6 +32,11 @@ def transfer(recipe: TransferRecipe | None = None, **options: Any) -> TransferOu
     Also `report(stage, done, total, energy)`, called on the way; `guide`, a FlowModel in place of the one `flow_model`
     names; `energy_terms`, EnergyTerms to add to the energy. Raises InputError and ModelError, one line each.
     """
+    return finish([prepare_transfer(recipe, **options)])[0]
+
+
+def prepare_transfer(recipe: TransferRecipe | None = None, **options: Any) -> Prepared:
+    """As `transfer`, up to the sampling, for several to be finished together."""
     run, recipe = start(TransferRecipe, recipe, **options)
     photo, subjects = photo_and_subjects(run, recipe.subject)
     with run.stage("clip"):
@@ -45,7 +50,7 @@ def transfer(recipe: TransferRecipe | None = None, **options: Any) -> TransferOu
         whole = together(photo, subjects)
     if recipe.camera == "photo":
         photo, whole, flow = _panned(photo, whole, flow, motion)
-    return finish(run, photo, whole, flow, clip_panels(recipe, motion, 0))
+    return prepare(run, photo, whole, flow, clip_panels(recipe, motion, 0))
 
 
 def edit(recipe: EditRecipe | None = None, **options: Any) -> TransferOutput:
@@ -59,7 +64,7 @@ def edit(recipe: EditRecipe | None = None, **options: Any) -> TransferOutput:
     if told_by_flow:
         run.resolve(subject=MOVING)
     subject, flow = edit_field(recipe, photo, together(photo, subjects))
-    return finish(run, photo, subject, flow, [])
+    return finish([prepare(run, photo, subject, flow, [])])[0]
 
 
 def photo_and_subjects(run: Run, text: str) -> tuple[Photo, tuple[Subject, ...]]:

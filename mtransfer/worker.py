@@ -1,4 +1,4 @@
-"""What makes a batch's items: one at a time, the models kept between them; also a process of its own.
+"""What makes a batch's items, the models kept between them; also a process of its own.
 
 As a process, tasks come in on stdin and messages go out on stdout, a JSON object a line, so that nothing is unpickled
 and what a library prints is no message.
@@ -14,10 +14,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from mtransfer.errors import MTransferError
+
+if TYPE_CHECKING:
+    from mtransfer.render import Prepared, TransferOutput
 
 HEARTBEAT_S = 1.0  # often enough for any time limit, seldom enough to cost nothing
 THUMBNAIL, THUMBNAIL_PX = "thumbnail.jpg", 192
@@ -26,37 +30,101 @@ Say = Callable[[dict[str, Any]], None]
 
 
 def do(task: dict[str, Any], say: Say) -> dict[str, Any]:
-    """Make one item and deliver it: what to record of it. An item that cannot be made is a record too.
+    """Make a pass of items and deliver them: {"records": what to record of each}, of one that cannot be made too.
 
-    `say` hears now and then that the item goes on, {"stage": name}, and at each new stage.
+    `say` hears now and then that it goes on, {"stage": name}, and at each new stage. Photos are sampled together.
     """
-    started = time.monotonic()
-    heard = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(heard):
-            record = _made(task, say)
-    except Exception as error:
+    makers = [_Maker(task, item, say) for item in task["items"]]
+    for maker in makers:
+        maker.attempt(maker.animate if task["command"] == "animate" else maker.prepare)
+    _sample([maker for maker in makers if maker.prepared is not None])
+    return {"records": [maker.record for maker in makers]}
+
+
+class _Maker:
+    """One item under way, and the record it will have."""
+
+    def __init__(self, task: dict[str, Any], item: dict[str, Any], say: Say) -> None:
+        inputs = {"clip": Path(item["clip"]), "photo": Path(item["photo"])}
+        self.record: dict[str, Any] = {"state": "failed", "seconds": 0.0, "warnings": []}
+        self.prepared: Prepared | None = None
+        self._command, self._values, self._report = task["command"], {**item["values"], **inputs}, _reporter(say)
+        self._out, self._place = task["out"], item["place"]
+
+    def attempt(self, make: Callable[[], None]) -> None:
+        """Do it, and note how long it took, its warnings and why it failed, if it did."""
+        started, heard = time.monotonic(), io.StringIO()
+        try:
+            with contextlib.redirect_stderr(heard):
+                make()
+        except Exception as error:
+            self.fail(error)
+        lines = heard.getvalue().splitlines()
+        self.record["warnings"] += [line for line in lines if line.startswith("warning: ")]
+        self.took(time.monotonic() - started)
+
+    def fail(self, error: Exception) -> None:
         if os.environ.get("MTRANSFER_DEBUG") == "1":
-            raise
-        record = {"state": "failed", "error": _reason(error), "disk_full": _is_disk_full(error)}
-    warnings = [line for line in heard.getvalue().splitlines() if line.startswith("warning: ")]
-    return record | {"seconds": round(time.monotonic() - started, 3), "warnings": warnings}
+            raise error
+        self.record |= {"error": _reason(error), "disk_full": _is_disk_full(error)}
+
+    def took(self, seconds: float) -> None:
+        self.record["seconds"] = round(self.record["seconds"] + seconds, 3)
+
+    def _recipe(self) -> Any:
+        from mtransfer.recipe import COMMANDS
+
+        return COMMANDS[self._command].build(self._values, [])
+
+    def prepare(self) -> None:
+        from mtransfer.transfer import prepare_transfer
+
+        self.prepared = prepare_transfer(self._recipe(), report=self._report)
+
+    def animate(self) -> None:
+        from mtransfer.job import run_to_folder
+
+        recipe = self._recipe()
+        self._deliver(lambda folder: run_to_folder(recipe, folder, overwrite=False, metadata=True, report=self._report))
+
+    def write(self, output: "TransferOutput") -> None:
+        from mtransfer.job import write_moved
+        from mtransfer.output import staged
+
+        def fill(folder: Path) -> None:
+            with staged(folder, overwrite=False) as stage:
+                write_moved(output, stage, metadata=True)
+
+        self._deliver(fill)
+
+    def _deliver(self, fill: Callable[[Path], object]) -> None:
+        from mtransfer.delivery import deliver, open_out, stage
+
+        out = open_out(self._out)
+        with stage(out) as folder:
+            fill(folder / "result")
+            save_thumbnail(folder / "result")
+            deliver(folder / "result", out, self._place)
+        self.record["state"] = "done"
 
 
-def _made(task: dict[str, Any], say: Say) -> dict[str, Any]:
-    from mtransfer.delivery import deliver, open_out, stage
-    from mtransfer.job import run_to_folder
-    from mtransfer.recipe import COMMANDS
+def _sample(makers: list[_Maker]) -> None:
+    """Finish what is prepared; of a pass that fails, each item tells why."""
+    from mtransfer.render import finish
 
-    out = open_out(task["out"])
-    inputs = {"clip": Path(task["clip"]), "photo": Path(task["photo"])}
-    recipe = COMMANDS[task["command"]].build({**task["values"], **inputs}, [])
-    with stage(out) as folder:
-        result = folder / "result"
-        run_to_folder(recipe, result, overwrite=False, metadata=True, report=_reporter(say))
-        save_thumbnail(result)
-        deliver(result, out, task["place"])
-    return {"state": "done"}
+    if not makers:
+        return
+    started = time.monotonic()
+    try:
+        outputs = finish([maker.prepared for maker in makers if maker.prepared])
+    except Exception as error:
+        for maker in makers:
+            maker.fail(error)
+        return
+    share_s = (time.monotonic() - started) / len(makers)
+    for maker, output in zip(makers, outputs, strict=True):
+        maker.took(share_s)
+        maker.attempt(partial(maker.write, output))
 
 
 def save_thumbnail(folder: Path) -> None:

@@ -91,12 +91,25 @@ class HereCrew:
 
 
 def run_here(
-    items: list[Item], out: str, *, crew: Crew | None = None, retry_failed: bool = False, **given: Any
+    items: list[Item],
+    out: str,
+    *,
+    crew: Crew | None = None,
+    retry_failed: bool = False,
+    batch_size: int = 1,
+    animate: bool = False,
+    **given: Any,
 ) -> Tally:
     """A draft batch of `items` into `out` with a worker in this process."""
     crew, folder = crew or HereCrew(), open_out(out)
-    batch = ask(items, folder, None, {"preset": "draft", "pair": "0:3"} | given, [], animate=False)
+    chosen = {"preset": "draft"} | ({} if animate else {"pair": "0:3"}) | given
+    batch = ask(items, folder, None, chosen, [], animate=animate)
     manifest = Path("manifest.sqlite") if folder.local is None else folder.local / "manifest.sqlite"
     return run_batch(
-        batch, manifest, lambda locks: contextlib.nullcontext(crew), lambda *heard: None, retry_failed=retry_failed
+        batch,
+        manifest,
+        lambda locks: contextlib.nullcontext(crew),
+        lambda *heard: None,
+        retry_failed=retry_failed,
+        batch_size=batch_size,
     )

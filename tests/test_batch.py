@@ -129,7 +129,7 @@ def test_a_killed_drivers_item_is_done_once(home) -> None:
     (home / "out" / STAGE / "item-x" / "result" / "edited.png").write_text("half")
     crew = HereCrew()
     run_here(items, "out", crew=crew)
-    assert [task["place"] for task in crew.tasks] == ["c0/p1"]
+    assert [item["place"] for task in crew.tasks for item in task["items"]] == ["c0/p1"]
     check_whole(home / "out", 2)
     after = contents(home / "out" / "c0")
     assert {name: after[name] for name in before if name.startswith("p0/")} == {
@@ -149,6 +149,17 @@ def test_a_record_that_is_no_longer_whole_fails_its_item(home) -> None:
     tally = run_here(items, "out")
     assert (tally.done, tally.failed) == (1, 1)
     assert "run.json: not a whole record" in str(entries(home / "out" / MANIFEST)[1].error)
+
+
+def test_animations_come_out_whole(home) -> None:
+    items = find_items("clips/c[02].mp4", "photos/p0.png", "all")
+    tally = run_here(items, "out", animate=True, batch_size=2)
+    assert (tally.done, tally.failed) == (2, 0)
+    for entry in entries(home / "out" / MANIFEST):
+        made = {path.name for path in (home / "out" / entry.folder).iterdir()}
+        assert made == set(entry.outputs)
+        assert made >= {"animation.mp4", "animation.gif", "contact.png", "run.json", "thumbnail.jpg"}
+        assert len(list((home / "out" / entry.folder).rglob("0*.png"))) == 4
 
 
 def test_results_reach_another_file_system(home) -> None:

@@ -10,8 +10,8 @@ from torch import Tensor
 from mtransfer.draft import halo_px
 from mtransfer.field import FlowField, affine_flow
 from mtransfer.painter import Painter, in_256_levels
+from mtransfer.part import load_tools
 from mtransfer.recipe import AnimateRecipe
-from mtransfer.render import load_tools
 from mtransfer.run import Run, start
 from mtransfer.warp import covered_mask, grow
 from mtransfer.window import WHOLE

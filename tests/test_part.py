@@ -1,6 +1,6 @@
 import pytest
 
-from mtransfer.render import model_size
+from mtransfer.part import model_size
 
 
 @pytest.mark.parametrize(

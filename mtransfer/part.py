@@ -1,0 +1,128 @@
+"""The part of a photo that is sampled: at the model's size, and brought back to the photo's own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mtransfer.draft import Draft, blend
+from mtransfer.errors import InputError
+from mtransfer.field import FlowField, resize
+from mtransfer.guidance import FlowModel
+from mtransfer.models import model_side_px
+from mtransfer.plan import Callback
+from mtransfer.recipe import PhotoRecipe
+from mtransfer.run import Run
+from mtransfer.sampler import SIDE_MULTIPLE, MotionGuidedPipeline
+from mtransfer.window import Window
+
+SHORTEST_SIDE_PX = 128
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What sampling needs that is loaded once: the pipeline, the flow net that guides, a generated photo's noise."""
+
+    pipe: MotionGuidedPipeline
+    guide: FlowModel
+    noise: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What of a photo is sampled, at the photo's own size: the flow, the photo, and its draft from parts.
+
+    `own`, `background` and `start`, the draft, are [1,3,H,W] in [0,1], `mask` and `edit` [1,1,H,W].
+    """
+
+    flow: FlowField
+    own: Tensor
+    mask: Tensor
+    background: Tensor
+    start: Tensor
+    edit: Tensor
+
+
+def cut(flow: FlowField, own: Tensor, mask: Tensor, background: Tensor, draft: Draft, where: Window) -> Part:
+    """The part of a job inside a window."""
+    rows, columns = where
+    pictures = [each[..., rows, columns] for each in (own, mask, background, draft.image, draft.edit)]
+    return Part(FlowField(flow.flow[..., rows, columns], flow.confidence[..., rows, columns]), *pictures)
+
+
+def load_tools(run: Run) -> Tools:
+    """The tools that a run's recipe names. Raises ModelError and InputError for what is not there."""
+    return Tools(run.pipeline(), run.guide(), _noise(run.recipe))
+
+
+def size_to_sample(run: Run, tools: Tools, own: Tensor) -> tuple[int, int]:
+    """(H, W) at which a part that shows `own` is sampled."""
+    # A generated photo keeps its size, for which alone its noise is right.
+    side = model_side_px(run.recipe.model) if tools.noise is None else max(own.shape[-2:])
+    return model_size((own.shape[-2], own.shape[-1]), side)
+
+
+def sample_parts(
+    run: Run,
+    tools: Tools,
+    parts: Sequence[Part],
+    seeds: Sequence[int],
+    on_step: Callback,
+    carried: Tensor | None = None,
+) -> tuple[list[Tensor], int]:
+    """The edited parts at their own sizes, and the number of guided evaluations; all are sampled in one pass.
+
+    Several must have one size to be sampled at. What the sampler changed of a start at the model's size is added to the
+    start at the photo's own size, so moved detail stays as sharp as the photo. `carried`, at the size to sample, is
+    added to the start beforehand.
+    """
+    settings, size = run.recipe.sampler, size_to_sample(run, tools, parts[0].own)
+
+    def small(name: str) -> Tensor:
+        return torch.cat([F.interpolate(getattr(part, name), size, mode="area") for part in parts])
+
+    own = small("own")
+    result = tools.pipe(
+        own,
+        torch.cat([resize(part.flow, size).flow for part in parts]),
+        tools.guide,
+        settings,
+        mask=small("mask"),
+        background=small("background"),
+        prompt=run.recipe.prompt,
+        negative_prompt=run.recipe.negative_prompt,
+        noise=tools.noise,
+        carried=carried,
+        energy_terms=run.energy_terms,
+        generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+        callback_on_step_end=on_step,
+        output_type="pt",
+    )
+    from_warp = settings.start == "warp"
+    changes = (result.images - (result.draft.image if from_warp else own)).split(1)
+    pairs = zip(parts, changes, strict=True)
+    return [_changed(part, part.start if from_warp else part.own, change) for part, change in pairs], result.evaluations
+
+
+def _changed(part: Part, base: Tensor, change: Tensor) -> Tensor:
+    larger = F.interpolate(change, part.own.shape[-2:], mode="bicubic", align_corners=False)
+    return blend(part.own, (base + larger).clamp(0, 1), part.edit)
+
+
+def _noise(recipe: PhotoRecipe) -> Tensor | None:
+    if recipe.noise is None:
+        return None
+    try:
+        return load_file(recipe.noise)["noise"]
+    except Exception as error:
+        raise InputError(f"{recipe.noise}: not a noise file of mtransfer generate ({type(error).__name__})") from error
+
+
+def model_size(size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """The nearest size with the model's long side, both sides multiples of 64 and at least 128."""
+    scale = long_side / max(size)
+    height, width = (max(SHORTEST_SIDE_PX, round(s * scale / SIDE_MULTIPLE) * SIDE_MULTIPLE) for s in size)
+    return height, width
