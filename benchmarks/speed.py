@@ -30,7 +30,8 @@ from mtransfer.sampler import MotionGuidedPipeline
 from mtransfer.settings import SamplerSettings
 
 PRESETS = ("paper", "best", "fast")
-CACHED, PLAIN = (f"RAFT, {how}, one size, forward and backward" for how in ("cached source", "torchvision's forward"))
+RAFTS = ("raft_small", "raft_large")
+CACHED, PLAIN = "cached source", "torchvision's forward"  # of RAFT at one size, forward and backward
 SIDE_PX = {"embedded": 256, "sd14": 512}
 
 
@@ -167,32 +168,57 @@ def parts(bench: Bench) -> dict[str, Callable[[], Any]]:
         variable = z.clone().requires_grad_(True)
         bench.pipe.decode_for_guidance(variable).sum().backward()
 
-    def back_through(model: FlowModel) -> Callable[[], None]:
-        model.encode(bench.photo)
-
-        def work() -> None:
-            variable = image.clone().requires_grad_(True)
-            model.flow(variable).abs().mean().backward()
-
-        return work
-
     def energy_and_back() -> None:
         variable = image.clone().requires_grad_(True)
         guidance(variable).total.sum().backward()
 
-    net, updates = bench.guide.net, bench.guide.updates
     return {
         "denoiser": lambda: _without_graph(lambda: eps(z, t)),
         "decoder, forward and backward": decode_and_back,
-        CACHED: back_through(FlowNet(net, updates)),
-        PLAIN: back_through(PlainRaft(net, updates)),
         "energy (RAFT in it), forward and backward": energy_and_back,
     }
+
+
+def raft_parts(bench: Bench) -> dict[str, dict[str, Callable[[], Any]]]:
+    """RAFT forward and backward at one size, its source cached and not; torchvision's nets with random weights."""
+    device, updates = bench.photo.device, bench.guide.updates
+    nets = {"the guiding one": bench.guide.net} | {name: build_raft(name, None).to(device) for name in RAFTS}
+
+    def back_through(model: FlowModel) -> Callable[[], None]:
+        model.encode(bench.photo)
+
+        def work() -> None:
+            variable = bench.photo.flip(-1).requires_grad_(True)
+            model.flow(variable).abs().mean().backward()
+
+        return work
+
+    kinds = {CACHED: FlowNet, PLAIN: PlainRaft}
+    return {name: {how: back_through(kind(net, updates)) for how, kind in kinds.items()} for name, net in nets.items()}
 
 
 def _without_graph(work: Callable[[], Any]) -> None:
     with torch.no_grad():
         work()
+
+
+def push(bench: Bench) -> Tensor:
+    """What guidance adds to the latents in the first step of `fast`, on latents that both precisions share."""
+    latents = []
+    for weight in (1.0, 0.0):
+        changes = {"window": (0.0, 1.0), "weight": weight}
+        plan, eps, guidance = _prepared(bench, SamplerSettings.from_preset("fast").model_copy(update=changes))
+        latents.append(next(plan.steps(eps, guidance)).z)
+    return (latents[0] - latents[1]).flatten().float()
+
+
+def against_float32(bench: Bench, exact: Bench) -> dict[str, float]:
+    """A guided evaluation in half precision beside one in float32: its time, and the cosine of their guidance."""
+    fast = SamplerSettings.from_preset("fast")
+    device = bench.photo.device
+    half, whole = (seconds_of(evaluation(each, fast), bench.repeats, device) for each in (bench, exact))
+    cosine = float(torch.nn.functional.cosine_similarity(push(bench), push(exact), dim=0))
+    return {"evaluation, half precision to float32": half / whole, "cosine of guidance, half precision": cosine}
 
 
 def image_seconds(bench: Bench, preset: str, each: float) -> tuple[int, float]:
@@ -216,6 +242,11 @@ def run(bench: Bench, presets: tuple[str, ...]) -> dict[str, Any]:
     device = bench.photo.device
     timed = {name: seconds_of(work, bench.repeats, device) for name, work in parts(bench).items()}
     found: dict[str, Any] = {"parts_s": timed}
+    rafts = {
+        name: {how: seconds_of(work, bench.repeats, device) for how, work in ways.items()}
+        for name, ways in raft_parts(bench).items()
+    }
+    timed |= {f"RAFT ({name}), {how}": seconds for name, ways in rafts.items() for how, seconds in ways.items()}
     fast = seconds_of(evaluation(bench, SamplerSettings.from_preset("fast")), bench.repeats, device)
     reference = seconds_of(plain(bench), bench.repeats, device)
     sum_of_parts = (
@@ -224,7 +255,7 @@ def run(bench: Bench, presets: tuple[str, ...]) -> dict[str, Any]:
     found["evaluation_s"] = {"fast": fast, "plain": reference}
     found["ratios"] = {
         "evaluation, fast to plain": fast / reference,
-        "RAFT, cached to plain": timed[CACHED] / timed[PLAIN],
+        **{f"RAFT ({name}), cached to plain": ways[CACHED] / ways[PLAIN] for name, ways in rafts.items()},
         "loop over its parts": fast / sum_of_parts,
     }
     found["images"] = {}
@@ -249,7 +280,7 @@ def table(found: dict[str, Any]) -> str:
         "",
         "| ratio | |",
         "| --- | --- |",
-        *(f"| {name} | {value:.2f} |" for name, value in found["ratios"].items()),
+        *(f"| {name} | {value:.3f} |" for name, value in found["ratios"].items()),
     ]
     lines += ["", "| preset | guided evaluations | seconds each | seconds an image |", "| --- " * 4 + "|"]
     for name, row in found["images"].items():
@@ -270,6 +301,9 @@ def main(arguments: list[str] | None = None) -> int:
     side = options.side or SIDE_PX[options.arch]
     bench = build(options.arch, side, torch.device(options.device), getattr(torch, options.dtype), repeats)
     found = run(bench, ("paper", "fast") if options.quick else PRESETS)
+    if options.dtype != "float32":  # after the memory of the first was measured
+        exact = build(options.arch, side, torch.device(options.device), torch.float32, repeats)
+        found["ratios"] |= against_float32(bench, exact)
     print(table(found))
     if options.json:
         options.json.write_text(strict_json(found, indent=1) + "\n", encoding="utf-8")

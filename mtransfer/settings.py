@@ -36,6 +36,7 @@ class SamplerSettings(BaseModel):
     subject_until: Share = Field(description="share of the steps up to which the moved subject is held to its warp")
     crop: bool = Field(description="sample a window around what may change, not the whole photo")
     edit_mask: bool = Field(description="hold all outside the edit region to the photo while sampling [m]")
+    rounding: float = Field(ge=0, description="of 1: colour differences smaller than this weigh little; 0: L1 (paper)")
     oracle_flow: bool = Field(description="colour term along the target flow instead of the flow that is found")
     guidance_side_px: int = Field(ge=0, description="long side at which RAFT looks while guiding; 0: the sampler's own")
     flow_updates: int = Field(ge=1, le=32, description="RAFT updates in guidance")

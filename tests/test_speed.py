@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import torch
 
 from benchmarks import speed
 
@@ -14,3 +15,12 @@ def test_every_figure_is_there_and_makes_sense(tmp_path, capsys) -> None:
     assert found["images"]["fast"]["guided_evaluations"] <= 4000 / 150
     assert 0.1 < found["peak_memory_gb"] < 16
     assert "| fast |" in capsys.readouterr().out
+
+
+def test_half_precision_guides_as_float32_does() -> None:
+    benches = [
+        speed.build("embedded", 128, torch.device("cpu"), dtype, repeats=1) for dtype in (torch.bfloat16, torch.float32)
+    ]
+    ratios = speed.against_float32(*benches)
+    assert ratios["cosine of guidance, half precision"] > 0.95
+    assert ratios["evaluation, half precision to float32"] > 0
