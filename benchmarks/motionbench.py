@@ -120,13 +120,13 @@ class _Plan:
         return self.number in (1, 4)
 
 
-def load_cases(split: str | None = None, quick: bool = False) -> list[Case]:
-    """The 32 edits, or those of one split; with `quick` one of each kind, every other one imperfect."""
+def load_cases(split: str | None = None, quick: bool = False, most: int | None = None) -> list[Case]:
+    """The 32 edits, or those of one split, at `most` so many; with `quick` one of each kind, every other imperfect."""
     plans = [plan for plan in _plans() if split in (None, plan.split)]
     if quick:
         wanted = zip(KINDS, itertools.cycle((False, True)), strict=False)
         plans = [next(p for p in plans if (p.kind, p.imperfect) == pair) for pair in wanted]
-    return [_case(plan) for plan in plans]
+    return [_case(plan) for plan in plans[:most]]
 
 
 def load_clip_cases(split: str | None = None, quick: bool = False) -> list[ClipCase]:

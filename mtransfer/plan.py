@@ -56,7 +56,7 @@ class Plan:
 
         Only the embedded net, which predicts what to add to its surroundings, knows what to do with a draft.
         """
-        cells = _to_cells(self.to_paint(), self.source)
+        cells = to_cells(self.to_paint(), self.source)
         around = self.draft.image
         if not self._betters_draft():
             around = torch.where(F.interpolate(cells, self.photo.shape[-2:], mode="nearest") > 0, 0.5, around)
@@ -96,6 +96,7 @@ class Plan:
             w_color=chosen.w_color,
             occlusion=chosen.occlusion,
             oracle_flow=chosen.oracle_flow,
+            rounding=chosen.rounding,
             terms=terms,
         )
 
@@ -147,25 +148,25 @@ class Plan:
     def _start(self, eps: Denoiser) -> tuple[Tensor, list[Anchor]]:
         """First latents, and what is held: the photo outside the edit region, and the moved subject for a while."""
         count = len(self.timesteps.t)
-        outside = 1 - _to_cells(self._changeable(), self.source)
+        outside = 1 - to_cells(self._changeable(), self.source)
         if not self.settings.edit_mask:
             outside = torch.zeros_like(outside)
         if self.settings.start == "inverted":
-            inverted = self._inverted(replace(eps, prompt=_without_guidance(eps.prompt)))
+            inverted = self.inverted(replace(eps, prompt=_without_guidance(eps.prompt)))
             return inverted[0], [Anchor(outside, count, self.source, trajectory=inverted)]
         if self.settings.start == "own":
             own = self._own_trajectory(eps)
             return own[0], [Anchor(outside, count, self.source, trajectory=own)]
         noise, a_t = self.draw(), self.timesteps.alpha_bar[0]
         begun = {"warp": self.begun, "photo": self.source, "noise": torch.zeros_like(self.source)}
-        subject = _to_cells(self._held(), self.source, solid=True)
+        subject = to_cells(self._held(), self.source, solid=True)
         anchors = [
             Anchor(outside, count, self.source, noise),
             Anchor(subject, round(self.settings.subject_until * count), self.warped, noise),
         ]
         return a_t**0.5 * begun[self.settings.start] + (1 - a_t) ** 0.5 * noise, anchors
 
-    def _inverted(self, eps: Denoiser) -> list[Tensor]:
+    def inverted(self, eps: Denoiser) -> list[Tensor]:
         """The photo's latents at each timestep, from noise to image; from the cache where they were made before."""
         key = {"net": _fingerprint(eps, self.source), "timesteps": self.timesteps.t}
         latents = remember(
@@ -231,7 +232,7 @@ def _without_guidance(prompt: Prompt | None) -> Prompt | None:
     return None if prompt is None else Prompt(prompt.positive, prompt.negative, 1.0)
 
 
-def _to_cells(mask: Tensor, latents: Tensor, *, solid: bool = False) -> Tensor:
+def to_cells(mask: Tensor, latents: Tensor, *, solid: bool = False) -> Tensor:
     """A pixel mask at the latents' size: 1 where any pixel of the cell is 1, or where all are if `solid`."""
     block = mask.shape[-1] // latents.shape[-1]
     return -F.max_pool2d(-mask, block) if solid else F.max_pool2d(mask, block)

@@ -109,7 +109,7 @@ class MotionGuidedPipeline(DiffusionPipeline):
         if settings.steps == 0:
             return MotionGuidedOutput(_as_type(draft.image, output_type), draft, None, 0)
         plan = Plan(self, photo, flow, draft, settings, generator, noise, carried)
-        eps = plan.denoiser(self._encode_prompt(prompt, negative_prompt, settings.guidance_scale))
+        eps = plan.denoiser(self.encode_prompt(prompt, negative_prompt, settings.guidance_scale))
         guidance = plan.guidance(flow_model or _embedded_flow_model(settings, self._execution_device), energy_terms)
         energy, evaluations, step = None, 0, None
         with self.progress_bar(total=len(plan.timesteps.t)) as bar:
@@ -141,7 +141,7 @@ class MotionGuidedPipeline(DiffusionPipeline):
         like = self.encode_image(torch.zeros(1, 3, *size, device=self._execution_device))
         device = generator.device if generator is not None else like.device
         noise = torch.randn(like.shape, generator=generator, device=device).to(like)
-        text = self._encode_prompt(prompt, negative_prompt, settings.guidance_scale)
+        text = self.encode_prompt(prompt, negative_prompt, settings.guidance_scale)
         eps = build_denoiser(self, like, text, lambda: nothing_known(like))
         timesteps = ddim_timesteps(self.scheduler.alphas_cumprod, max(1, settings.steps), 1000)
         for done, latents in enumerate(unguided(eps, noise, timesteps)):  # noqa: B007 - the last are the image
@@ -177,7 +177,8 @@ class MotionGuidedPipeline(DiffusionPipeline):
         small = self.guidance_vae
         return small.decode((z / small.config.scaling_factor).to(small.dtype)).sample.float() / 2 + 0.5
 
-    def _encode_prompt(self, prompt: str, negative_prompt: str, scale: float) -> Prompt | None:
+    def encode_prompt(self, prompt: str, negative_prompt: str, scale: float) -> Prompt | None:
+        """The embeddings of both prompts, for a net that takes text; else None."""
         if not self.takes_prompt:
             return None
         positive, negative = (self._embed(text) for text in (prompt, negative_prompt))

@@ -120,7 +120,7 @@ def test_the_text_encoder_has_its_weights(pipe, tiny_sd) -> None:
     tokens = pipe.tokenizer("a kite", padding="max_length", max_length=77, return_tensors="pt").input_ids
     assert tokens[0, 0] == 188
     wanted = encoder(tokens).last_hidden_state
-    found = pipe._encode_prompt("a kite", "", 4.0)
+    found = pipe.encode_prompt("a kite", "", 4.0)
     torch.testing.assert_close(found.positive, wanted, rtol=1e-4, atol=1e-5)
     assert (found.negative - wanted).abs().max() > 0.01
 
@@ -146,7 +146,7 @@ def test_guidance_evaluates_both_prompts_at_once(pipe) -> None:
 
 def test_the_guided_estimate_goes_from_the_negative_prompt_past_the_prompt(pipe) -> None:
     z, t = torch.randn(1, 4, 16, 24, generator=torch.Generator().manual_seed(1)), 400
-    prompt = pipe._encode_prompt("a kite", "rain", 3.0)
+    prompt = pipe.encode_prompt("a kite", "rain", 3.0)
     with torch.no_grad():
         against, towards = (
             pipe.unet(z, t, encoder_hidden_states=text).sample for text in (prompt.negative, prompt.positive)
@@ -196,7 +196,7 @@ def test_what_the_net_predicts_is_read_from_the_scheduler(prediction_type, build
     pipe = load_pipeline(str(build(prediction_type=prediction_type)), CPU, torch.float32)
     z, t = torch.randn(1, 4, 16, 24, generator=torch.Generator().manual_seed(1)), 400
     a_t = pipe.scheduler.alphas_cumprod[t]
-    prompt = pipe._encode_prompt("a kite", "", 1.0)
+    prompt = pipe.encode_prompt("a kite", "", 1.0)
     with torch.no_grad():
         output = pipe.unet(z, t, encoder_hidden_states=prompt.positive).sample
         pipe.scheduler.set_timesteps(1000)
