@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -78,10 +79,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--methods", default="", help=f"of {', '.join(baselines.METHODS)} [default: {USUAL}]")
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--quick", action="store_true", help="a case of each kind, without the slow methods")
+    parser.add_argument("--count", type=int, default=0, help="so many of the cases, spread over all of them")
     options = parser.parse_args(arguments)
     methods = (options.methods or (QUICK if options.quick else USUAL)).split(",")
     try:
         problems = read_problems(options.cases) if options.cases else benchmark_problems(options.split, options.quick)
+        if options.count:
+            problems = [problems[round(place)] for place in np.linspace(0, len(problems) - 1, options.count)]
         rows, results = run(problems, methods, options.model)
     except MTransferError as error:
         print(f"error: {error}", file=sys.stderr)

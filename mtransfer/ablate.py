@@ -21,6 +21,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "no recursion": {"recursions": 1},
     "no clipping": {"clip": 0.0},
     "no warm start": {"start": "noise", "start_t": 1000, "subject_until": 0.0, "show_draft": False},
+    "no rounding": {"rounding": 0.0},
     "oracle flow": {"oracle_flow": True},
     "gradient at x0": {"through_denoiser": False},
     "gradient through the net": {"through_denoiser": True},
