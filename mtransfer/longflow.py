@@ -5,6 +5,7 @@ guess: frame t+1, brought back along it, is compared with the reference itself. 
 forward-backward check it stands, so that errors do not add up; elsewhere the chain does, or nothing is known.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,9 @@ BATCH = 8  # links read together
 WINDOW_PX = 9  # over which two pictures are compared
 PLAIN = 0.02  # contrast, of 1, that is mere noise
 MOST_UNLIKE = 0.5  # squared difference over that of unrelated pictures
+FOUND_AGAIN = 0.35  # the same, for what was lost: chance resemblances are common
+UNRELATED = 0.8  # above which a guess is none
+NEIGHBOURS_PX = tuple((y, x) for y in (-5, 0, 5) for x in (-5, 0, 5) if x or y)  # whose flow a lost point may have
 SEEN_SHARE = 0.5  # of a window, that must be seen for its speed to be known
 
 Pictures = UInt8[Tensor, "N 3 H W"]
@@ -78,8 +82,11 @@ def _follow_one_way(
     field, speed = FlowField(still, torch.ones_like(still[:, :1])), still
     for index in range(start, last, towards):
         there = index + towards
-        chained = _coasting(compose(field, links.step(index, towards, reference)), field.flow + speed)
-        before, field = field, compared(reference, as_floats(pictures[there : there + 1], device), chained)
+        picture = as_floats(pictures[there : there + 1], device)
+        chained = compose(field, links.step(index, towards, reference))
+        onward = field.flow + speed
+        before, field = field, compared(reference, picture, _found_again(reference, picture, chained, onward))
+        field = _coasting(field, onward)
         speed = _speed(before, field, speed)
         if there in wanted:
             found[there] = field.flow.half().cpu(), field.confidence.half().cpu()
@@ -94,9 +101,33 @@ def _speed(before: FlowField, field: FlowField, speed: Float[Tensor, "1 2 H W"])
     return torch.where(share > SEEN_SHARE, now, speed)
 
 
-def _coasting(chained: FlowField, onward: Float[Tensor, "1 2 H W"]) -> FlowField:
+def _coasting(field: FlowField, onward: Float[Tensor, "1 2 H W"]) -> FlowField:
     """Points that are lost move on as they last did, so that they are found when they come out again."""
-    return FlowField(torch.where(chained.confidence > 0.5, chained.flow, onward), chained.confidence)
+    return FlowField(torch.where(field.confidence > 0, field.flow, onward), field.confidence)
+
+
+def _found_again(
+    reference: Float[Tensor, "1 3 H W"],
+    picture: Float[Tensor, "1 3 H W"],
+    chained: FlowField,
+    onward: Float[Tensor, "1 2 H W"],
+) -> FlowField:
+    """Where the chain is lost, the flow that makes the pictures most alike: going on as before, or as a neighbour does.
+
+    Going on finds what comes out from behind something, neighbours mend a silhouette's rim (Barnes et al., PatchMatch,
+    SIGGRAPH 2009).
+    """
+    if bool((chained.confidence > 0.5).all()):
+        return chained
+    sure = chained.confidence > 0.5
+    around = torch.cat([chained.flow, sure.to(onward)], dim=1)
+    best, least = onward, _unlike(reference, picture, onward)
+    for shift in NEIGHBOURS_PX:
+        theirs, known = around.roll(shift, (2, 3)).split((2, 1), dim=1)
+        unlike = _unlike(reference, picture, theirs)
+        better = (known > 0) & (unlike < UNRELATED) & (unlike < least)
+        best, least = torch.where(better, theirs, best), torch.where(better, unlike, least)
+    return FlowField(torch.where(sure, chained.flow, best), chained.confidence)
 
 
 def compared(reference: Float[Tensor, "1 3 H W"], picture: Float[Tensor, "1 3 H W"], chained: FlowField) -> FlowField:
@@ -104,24 +135,31 @@ def compared(reference: Float[Tensor, "1 3 H W"], picture: Float[Tensor, "1 3 H 
     back = backward_warp(picture, chained.flow, padding_mode="border")
     rest, rest_back = both_ways(DisFlow(), reference, back)
     direct = rest + backward_warp(chained.flow, rest, padding_mode="border")
-    agrees = consistency(rest, rest_back) * _lands_inside(direct) * _alike(reference, picture, direct)
+    limit = torch.where(chained.confidence > 0.5, MOST_UNLIKE, FOUND_AGAIN)
+    agrees = consistency(rest, rest_back) * _lands_inside(direct) * (_unlike(reference, picture, direct) < limit)
     flow = torch.where(agrees > 0, direct, chained.flow)
-    return FlowField(flow, torch.maximum(agrees, chained.confidence * _alike(reference, picture, chained.flow)))
+    stays = chained.confidence * (_unlike(reference, picture, chained.flow) < MOST_UNLIKE)
+    return FlowField(flow, torch.maximum(agrees, stays))
 
 
-def _alike(first: Tensor, second: Tensor, flow: Tensor) -> Float[Tensor, "B 1 H W"]:
-    """1 where the pictures around a point look alike, whatever the light, or are plain, else 0.
+def _unlike(first: Tensor, second: Tensor, flow: Tensor) -> Float[Tensor, "1 1 H W"]:
+    """Around each point the squared difference, whatever the light, over that of unrelated pictures; 0 where plain.
 
     What is hidden can agree with itself both ways: behind it, too, something moves smoothly.
     """
-    greys = (each.mean(dim=1, keepdim=True) for each in (first, backward_warp(second, flow, padding_mode="border")))
-    a, b = (grey - _around(grey) for grey in greys)
-    unlike = _around((a - b).square()) / (_around(a.square() + b.square()) + PLAIN**2)
-    return (unlike < MOST_UNLIKE).to(flow)
+    grey, other = (each.mean(dim=1, keepdim=True) for each in (first, second))
+    back = backward_warp(other, flow, padding_mode="border")
+    a, b = grey - _around(grey), back - _around(back)
+    return _around((a - b).square()) / (_around(a.square() + b.square()) + PLAIN**2)
 
 
-def _around(values: Tensor) -> Tensor:
-    return F.avg_pool2d(values, WINDOW_PX, stride=1, padding=WINDOW_PX // 2, count_include_pad=False)
+def _around(values: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    """The mean over a window around each pixel; rows are added up, then columns, several times as fast as pooling."""
+    height, width = values.shape[-2:]
+    padded = F.pad(values, (WINDOW_PX // 2,) * 4, mode="replicate")
+    rows = functools.reduce(torch.add, (padded[:, :, shift : shift + height] for shift in range(WINDOW_PX)))
+    both = functools.reduce(torch.add, (rows[..., shift : shift + width] for shift in range(WINDOW_PX)))
+    return both / WINDOW_PX**2
 
 
 def as_floats(pictures: Pictures, device: torch.device) -> Float[Tensor, "N 3 H W"]:

@@ -78,16 +78,27 @@ def subject_from_mask(image: Float[Tensor, "3 H W"], mask: Float[Tensor, "1 H W"
     return Subject(image, mask, tuple(float(v) for v in box))  # type: ignore[arg-type]
 
 
-def refine(image: Float[Tensor, "3 H W"], rough: Float[Tensor, "1 H W"]) -> Float[Tensor, "1 H W"]:
-    """A rough mask drawn to the edges of the picture by GrabCut; as it is where GrabCut finds nothing."""
+def refine(
+    image: Float[Tensor, "3 H W"], rough: Float[Tensor, "1 H W"], sure: Float[Tensor, "1 H W"] | None = None
+) -> Float[Tensor, "1 H W"]:
+    """A rough mask drawn to the edges of the picture by GrabCut; as it is where GrabCut finds nothing.
+
+    Where the mask is `sure` (default: nowhere) it stays, whatever the colours there.
+    """
     small = _small(image)
-    core = cv2.resize(rough[0].cpu().numpy(), small.shape[1::-1], interpolation=cv2.INTER_AREA) > 0.5
+    core = _at_size_of(small, rough)
     reach = max(3, round(ROUGH_SHARE * max(small.shape)))
     seed = np.full(core.shape, cv2.GC_BGD, np.uint8)
     seed[cv2.dilate(core.astype(np.uint8), np.ones((2 * reach + 1,) * 2)) > 0] = cv2.GC_PR_BGD
     seed[core] = cv2.GC_PR_FGD
+    if sure is not None:
+        seed[core & _at_size_of(small, sure)] = cv2.GC_FGD
     mask = _cut_out(image, seed, core)
     return mask if 0.4 < float(mask.sum() / rough.sum().clamp_min(1)) < 2.5 else rough
+
+
+def _at_size_of(small: NDArray[np.uint8], mask: Tensor) -> NDArray[np.bool_]:
+    return cv2.resize(mask[0].cpu().numpy(), small.shape[1::-1], interpolation=cv2.INTER_AREA) > 0.5
 
 
 def parse_numbers(spec: str, flag: str) -> list[float]:

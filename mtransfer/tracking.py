@@ -9,12 +9,12 @@ from jaxtyping import Bool, Float, Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtransfer.camera import camera_flow, fit_cameras, textured
+from mtransfer.camera import TEXTURE_PX, camera_flow, fit_cameras, textured
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.longflow import Links, Pictures, as_floats
 from mtransfer.subject import Subject, refine, subject_from_mask
-from mtransfer.warp import backward_warp, grow
+from mtransfer.warp import backward_warp, grow, shrink
 
 ROUNDS = 3
 LOOKED_AT = 8  # frames, evenly among those read, in which motion is looked for
@@ -50,18 +50,30 @@ def moving_subjects(
     some = FlowField(field.flow[chosen], field.confidence[chosen] * sure)
     nothing = torch.zeros_like(field.confidence[0])
     masks: list[Tensor] = []
+    moving = nothing
     for _ in range(ROUNDS):
         cameras = fit_cameras(some, 1 - torch.stack([nothing, *masks]).amax(dim=0))
-        masks = _moving(some, cameras, sure[0].cpu().numpy() > 0, count)
+        masks, moving = _moving(some, cameras, sure[0].cpu().numpy() > 0, count)
     if not masks:
         raise InputError(NOTHING_MOVES)
     if len(masks) < count:
         raise InputError(f"{len(masks)} things move in the clip, not {count}; name each with --clip-subject")
-    return tuple(subject_from_mask(image, refine(image, mask)) for mask in masks)
+    # Flow carries a subject's motion into the plain ground around it, far, and seems sure of it.
+    structured = shrink(textured(image)[None], TEXTURE_PX // 2 + 1)[0]
+    seen = moving * (some.confidence.mean(dim=0) > 0.5)
+    reach = round(STRAY_SHARE * max(image.shape))
+    deep = [shrink((mask * seen)[None], reach)[0] * structured for mask in masks]
+    refined = [refine(image, *pair) for pair in zip(masks, deep, strict=True)]
+    return tuple(subject_from_mask(image, mask) for mask in refined)
 
 
-def _moving(field: FlowField, cameras: Float64[Tensor, "T 3 3"], sure: NDArray[np.bool_], count: int) -> list[Tensor]:
-    """Connected parts [1,H,W] of what is `sure` that move most against the camera, confidently; their gaps closed."""
+def _moving(
+    field: FlowField, cameras: Float64[Tensor, "T 3 3"], sure: NDArray[np.bool_], count: int
+) -> tuple[list[Tensor], Tensor]:
+    """Connected parts [1,H,W] of what is `sure` that move most against the camera, confidently; their gaps closed.
+
+    And all that moves, its gaps open.
+    """
     still = torch.cat([camera_flow(camera, field.flow) for camera in cameras])
     speed_px = (field.flow - still).norm(dim=1)
     trust = field.confidence[:, 0]
@@ -78,7 +90,9 @@ def _moving(field: FlowField, cameras: Float64[Tensor, "T 3 3"], sure: NDArray[n
         liveliest = int((speed_px * trust).sum(dim=(1, 2)).argmax())
         parts = [_turning_together(parts, field.flow[liveliest].cpu().numpy(), trust[liveliest].cpu().numpy() > 0.5)]
     masks = [torch.from_numpy(_filled(part))[None].to(field.flow) for part in parts[:count]]
-    return [mask for mask in masks if mask.mean() > SMALLEST_SUBJECT_SHARE]
+    return [mask for mask in masks if mask.mean() > SMALLEST_SUBJECT_SHARE], torch.from_numpy(moving)[None].to(
+        field.flow
+    )
 
 
 def _filled(part: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -108,7 +108,7 @@ def invert_flow(
     backward = _refine(smooth, source, found) - pixel_grid(flow)
     backward, _ = extend_flow(backward, found, RING_PX)
     # Pinholes that a rough flow leaves take the motion of their surroundings; the mask there says what they are.
-    closed = _shrink(grow(found.to(mask), EDGE_PX), EDGE_PX)
+    closed = shrink(grow(found.to(mask), EDGE_PX), EDGE_PX)
     inside = found & (sample(mask, pixel_grid(flow) + backward) > 0.5)
     return backward, _area_sample(mask, backward, inside) * closed
 
@@ -146,7 +146,8 @@ def grow(mask: Float[Tensor, "B 1 H W"], width_px: int) -> Float[Tensor, "B 1 H 
     return F.max_pool2d(across, (2 * width_px + 1, 1), stride=1, padding=(width_px, 0))
 
 
-def _shrink(mask: Tensor, width_px: int) -> Tensor:
+def shrink(mask: Float[Tensor, "B 1 H W"], width_px: int) -> Float[Tensor, "B 1 H W"]:
+    """A mask narrowed by `width_px` pixels, squarely."""
     return -grow(-mask, width_px)
 
 
@@ -211,7 +212,7 @@ def vacated_mask(
 
 def seam_mask(target_mask: Float[Tensor, "B 1 H W"], width_px: int) -> Float[Tensor, "B 1 H W"]:
     """The band within `width_px` pixels of a silhouette's edge, on both sides, in [0,1]."""
-    return grow(target_mask, width_px) - _shrink(target_mask, width_px)
+    return grow(target_mask, width_px) - shrink(target_mask, width_px)
 
 
 def occlusion_mask(flow: Float[Tensor, "B 2 H W"]) -> Float[Tensor, "B 1 H W"]:

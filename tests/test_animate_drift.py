@@ -74,7 +74,6 @@ def test_painting_adds_no_drift_to_the_motion_read(made) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="the motion read back at the start is 2.4 px off around the subject's rim")
 def test_a_clip_that_returns_to_its_start_returns_the_subject(made) -> None:
     drift_px = seen_at_the_end(made).norm(dim=1)[inside(made)]
     assert float(drift_px.mean()) < 2

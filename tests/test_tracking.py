@@ -93,6 +93,17 @@ def test_both_ends_of_what_turns_are_one_subject_and_so_is_its_middle() -> None:
     assert found.mask[0, 48, 64] == 1
 
 
+def test_what_surely_moves_is_of_the_subject_whatever_its_colour() -> None:
+    field, _, mask = scene({"translate_px": (0, 0)}, {"translate_px": (8, 3)})
+    noise = torch.rand(3, *CLIP, generator=torch.Generator().manual_seed(0))
+    image = 0.2 * noise + 0.5 * mask * torch.tensor([1.0, 0.2, 0.2]).view(3, 1, 1)
+    x, y = CLIP_CENTRE
+    patch = slice(int(y) - 6, int(y) + 6), slice(int(x), int(x) + 16)
+    image[:, patch[0], patch[1]] = (0.2 * noise)[:, patch[0], patch[1]]  # like the ground, and open to it
+    (found,) = moving_subjects(image, field)
+    assert found.mask[0][patch[0], patch[1].start : patch[1].start + 8].mean() > 0.95
+
+
 def test_motion_in_a_few_of_many_frames_is_found() -> None:
     field, _, mask = scene({"translate_px": (0, 0)}, {"translate_px": (8, 3)})
     still = torch.zeros_like(field.flow)
