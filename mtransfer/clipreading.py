@@ -96,4 +96,6 @@ def _reader(run: Run, quick: bool) -> FlowModel:
     reader = run.reader()
     if not isinstance(reader, FusedFlow):
         return reader
-    return ThriftyFlow(FlowNet(reader.net.net, QUICK_UPDATES, QUICK_LEVELS) if quick else reader.net)
+    if not quick:
+        return ThriftyFlow(reader.net)
+    return ThriftyFlow(FlowNet(reader.net.net, QUICK_UPDATES, QUICK_LEVELS), over_plain_ground=True)

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from mtransfer.fill import fill_smooth
 from mtransfer.flow import estimate
@@ -188,6 +187,8 @@ def flicker(frames: Float[Tensor, "T 3 H W"], still: Float[Tensor, "1 1 H W"]) -
 
 def _likeness(reference: Tensor, image: Tensor, where: Tensor) -> dict[str, float]:
     """PSNR, and SSIM (Wang et al., 2004) over 11 px windows centred where asked."""
+    from torchmetrics.functional.image import structural_similarity_index_measure  # takes a second to load
+
     _, ssim = structural_similarity_index_measure(image, reference, data_range=1.0, return_full_image=True)
     return {"psnr_db": _psnr_db(reference, image, where), "ssim": float(ssim[where.expand_as(image)].mean())}
 
@@ -196,6 +197,8 @@ def _psnr_db(reference: Tensor, image: Tensor, where: Tensor) -> float:
     where = where.expand_as(reference)
     if not bool(where.any()):
         return math.nan
+    from torchmetrics.functional.image import peak_signal_noise_ratio
+
     return float(peak_signal_noise_ratio(image[where], reference[where], data_range=1.0))
 
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from mtransfer.camera import textured
 from mtransfer.flow import DisFlow, consistency, to_grey
 from mtransfer.raft import FlowNet, enlarge
 from mtransfer.warp import backward_warp
@@ -19,7 +20,7 @@ from mtransfer.warp import backward_warp
 TRAINED_SIDE_PX = 256  # smaller frames are enlarged towards it
 AGREES_PX = 1.0  # dense inverse search counts where its way there and back ends this near
 LOST_REACH_PX = 4  # what is lost over a square of this many pixels to each side is no mere occlusion
-LARGEST_LOST_SHARE = 0.003
+MOSTLY, LARGEST_LOST_SHARE = 0.8, 0.003
 WINDOW_PX = 7  # matches are compared over squares of this many pixels to each side
 CENSUS_PX = 2
 CENSUS_SOFTNESS = 0.81 / 255  # the contrast and the difference at which the census distance saturates,
@@ -54,7 +55,14 @@ class FusedFlow:
 
 
 class ThriftyFlow(FusedFlow):
-    """As FusedFlow, but dense inverse search alone for frames between which it agrees with itself all over."""
+    """As FusedFlow, but dense inverse search alone for frames between which it agrees with itself all over.
+
+    With `over_plain_ground` it need not there, where flow means nothing.
+    """
+
+    def __init__(self, net: FlowNet, *, over_plain_ground: bool = False) -> None:
+        super().__init__(net)
+        self._over_plain_ground = over_plain_ground
 
     @torch.no_grad()
     def both(
@@ -62,16 +70,18 @@ class ThriftyFlow(FusedFlow):
     ) -> tuple[Float[Tensor, "B 2 H W"], Float[Tensor, "B 2 H W"]]:
         """Flow in pixels from `first` to `second` and back, both in [0,1]."""
         there, back = _searched(first, second), _searched(second, first)
-        hard = (_lost_share(there, back) > LARGEST_LOST_SHARE) | (_lost_share(back, there) > LARGEST_LOST_SHARE)
+        lost = torch.maximum(self._lost_share(first, there, back), self._lost_share(second, back, there))
+        hard = lost > LARGEST_LOST_SHARE
         if bool(hard.any()):
             there[hard], back[hard] = self._fused(first[hard], second[hard], there[hard], back[hard])
         return there, back
 
-
-def _lost_share(flow: Tensor, back: Tensor) -> Float[Tensor, "B"]:
-    """The share of the picture where the way there and back ends elsewhere, thin bands of occlusion left out."""
-    lost = 1 - consistency(flow, back)
-    return (_mean(lost, LOST_REACH_PX) > 0.8).to(flow).mean(dim=(1, 2, 3))
+    def _lost_share(self, image: Tensor, flow: Tensor, back: Tensor) -> Float[Tensor, "B"]:
+        """The share of the picture where the way there and back ends elsewhere, thin bands of occlusion left out."""
+        lost = (_mean(1 - consistency(flow, back), LOST_REACH_PX) > MOSTLY).to(flow)
+        if self._over_plain_ground:
+            lost = lost * torch.stack([textured(each) for each in image])
+        return lost.mean(dim=(1, 2, 3))
 
 
 def _seen_by_net(net: FlowNet, first: Tensor, second: Tensor) -> Tensor:
