@@ -165,7 +165,7 @@ def _open(path: Path) -> decord.VideoReader:
         raise InputError(f"clip {path} is a folder; name one video file in it")
     _require_whole_video(path)
     try:
-        reader = decord.VideoReader(str(path))
+        reader = decord.VideoReader(str(path), num_threads=1)  # in one order, however busy the machine is
         frame_count = len(reader)
     except (RuntimeError, decord.DECORDError) as error:
         raise InputError(f"cannot decode {path}; re-encode the clip as H.264 mp4") from error
@@ -221,6 +221,7 @@ def _encode(frames: Iterable[Tensor], path: Path, rate: Fraction, comment: str) 
         stream = container.add_stream("libx264", rate=rate, options={"crf": str(CRF)})
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context
+        context.thread_count = 1  # what is written must not hang on how many cores are free
         context.colorspace = context.color_primaries = context.color_trc = BT709
         for frame in frames:
             height, width = frame.shape[-2:]

@@ -326,3 +326,8 @@ def test_samples_are_clips(name: str, capfd: pytest.CaptureFixture[str]):
     first, last = read_frames(clip, [0, clip.frame_count - 1], long_side=160)
     assert (first - last).abs().mean() > 0.02
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_encoder_does_not_look_at_the_number_of_cores(tmp_path) -> None:
+    write_video([torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(0))] * 3, tmp_path / "out.mp4", 12)
+    assert b" threads=1 " in (tmp_path / "out.mp4").read_bytes()  # x264 writes its settings into the stream
