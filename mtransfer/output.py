@@ -22,7 +22,7 @@ from mtransfer.stored import CHUNK
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 NAMES = (
     *("ablation.png", "edited.png", "generated.png", "preview.png", "flow.npz", "noise.safetensors", "run.json"),
-    *("animation.mp4", "animation.gif", "frames", "contact.png", "side_by_side.mp4", "recipe.toml"),
+    *("animation.mp4", "animation.gif", "frames", "contact.png", "side_by_side.mp4", "recipe.toml", "report.html"),
 )
 
 

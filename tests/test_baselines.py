@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mtransfer import peers
 from mtransfer.baselines import METHODS, Problem, run_method
 from mtransfer.draft import make_draft
 from mtransfer.errors import InputError
@@ -11,7 +12,7 @@ from mtransfer.models import load_flow_model, load_pipeline
 
 CPU = torch.device("cpu")
 SIZE = 128
-SLOW = ("paper", "best", "repaint")
+SLOW = ("paper", "paper_50", "best", "repaint", "drag")  # drag: tests/test_dragging.py
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def tools() -> tuple:
     return load_pipeline("embedded", CPU, torch.float32), load_flow_model("embedded", 3, 1, CPU)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in SLOW])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in (*SLOW, *peers.MODELS)])
 def test_a_method_makes_an_edit(name, problem, tools) -> None:
     result, evaluations = run_method(name, problem, *tools)
     assert result.shape == problem.photo.shape
@@ -58,5 +59,5 @@ def test_the_warp_leaves_the_old_place_and_the_others_clear_it(problem, tools) -
 
 
 def test_an_unknown_method_is_refused(problem, tools) -> None:
-    with pytest.raises(InputError, match=r"^method magic: unknown; use some of warp, warp_telea, [a-z_, ]+$"):
+    with pytest.raises(InputError, match=r"^method magic: unknown; use some of warp, warp_telea, [a-z0-9_, ]+$"):
         run_method("magic", problem, *tools)

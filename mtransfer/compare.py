@@ -1,0 +1,198 @@
+"""The same edit by every method that can run here, measured alike: would another have done better?
+
+Pictures float32[1,3,H,W] in [0,1] at the photo's size.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtransfer import baselines, peers
+from mtransfer.baselines import METHODS, SAMPLED, Problem
+from mtransfer.console import Report
+from mtransfer.draft import blend, make_draft
+from mtransfer.dragging import EMBEDDED, PUBLISHED
+from mtransfer.errors import MTransferError
+from mtransfer.evaluate import Edit, measure
+from mtransfer.field import FlowField, resize
+from mtransfer.fieldio import save_field
+from mtransfer.instruction import instruction_of
+from mtransfer.models import STABLE_DIFFUSION_SIDE_PX, load_flow_model, model_side_px
+from mtransfer.part import model_size
+from mtransfer.recipe import EditRecipe, TransferRecipe
+from mtransfer.run import pipeline_of
+from mtransfer.settings import SamplerSettings
+from mtransfer.transfer import edit, transfer
+from mtransfer.window import WHOLE, window
+
+SLOW = ("best", "paper", "paper_50")  # minutes to an hour each: only when named
+AT_PHOTO_SIZE = ("warp", "warp_telea")
+SURROUNDINGS_SHARE = 0.35  # of what may change, on every side, for a model to go by
+OF_THE_METHOD = ("warp", "model", "sample")  # stages of a job that are not reading and measuring
+SHARED = ("photo", "model", "prompt", "negative_prompt", "seed", "device", "dtype", "low_memory", "guidance_decoder")
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What is compared: the job that gives the flow, the methods (none: all that can run), and words and weights."""
+
+    recipe: TransferRecipe | EditRecipe
+    methods: Sequence[str] = ()
+    instruction: str = ""
+    models: Mapping[str, str] = field(default_factory=lambda: peers.MODELS)
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What one method made: the picture, how long that took, how good it is, and with which settings."""
+
+    name: str
+    image: Tensor
+    seconds: float
+    figures: dict[str, float | None]
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """All methods' results on one edit. `skipped` says of each method that made none what it lacks or why it failed."""
+
+    asked: Asked
+    recipe: TransferRecipe | EditRecipe  # with every `auto` resolved
+    edit: Edit
+    made: list[Made]
+    skipped: dict[str, str]
+    panels: list[tuple[str, Tensor]]  # what was seen on the way to the flow
+
+
+def compare(asked: Asked, flow_file: Path, report: Report) -> Comparison:
+    """Run every method; `flow_file` is written with the flow they are all given.
+
+    Raises InputError and ModelError; what a method cannot do with this edit only leaves that method out.
+    """
+    chosen, skipped = choose(asked.methods, asked.models)
+    recipe, panels = _read_motion(asked, flow_file, report)
+    first = edit(_recipe_of("draft", recipe, flow_file))
+    flow = first.flow.flow[:1]
+    given = Edit(first.subject.image[None], flow, flow.ne(0).any(dim=1, keepdim=True).float())
+    work = _Work(asked, recipe, given, flow_file)
+    made: list[Made] = []
+    for number, name in enumerate(chosen):
+        report(f"methods: {name}", number, len(chosen), None)
+        try:
+            made.append(work.do(name))
+        except MTransferError as error:
+            skipped[name] = str(error)
+    if not made:
+        raise MTransferError(
+            "no method made a picture: " + "; ".join(f"{name}: {why}" for name, why in skipped.items())
+        )
+    return Comparison(asked, recipe, given, made, skipped, panels)
+
+
+def choose(named: Sequence[str], models: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """The methods to run, and those left out with what they lack.
+
+    Raises InputError for a name that is no method, ModelError for a named one whose weights are not on this disk.
+    """
+    if named:
+        chosen = baselines.known_methods(",".join(named))
+        for name in chosen:
+            if baselines.missing(name, models):
+                peers.load_peer(name, models[name], torch.device("cpu"))  # which says so, and how to get it
+        return chosen, {}
+    lacking = {name: f"{path} is not on this disk" for name in METHODS if (path := baselines.missing(name, models))}
+    slow = {name: f"slow; ask for it with --methods {name}" for name in SLOW}
+    return [name for name in METHODS if name not in lacking | slow], lacking | slow
+
+
+def _read_motion(
+    asked: Asked, flow_file: Path, report: Report
+) -> tuple[TransferRecipe | EditRecipe, list[tuple[str, Tensor]]]:
+    """The job's recipe with what it came to, and its panels; its flow is saved."""
+    quick = {"preset": "draft", "sampler": SamplerSettings.from_preset("draft")}
+    recipe = asked.recipe.model_copy(update=quick)
+    output = transfer(recipe, report=report) if isinstance(recipe, TransferRecipe) else edit(recipe, report=report)
+    # As edited: where the field was not trusted it has been carried on.
+    save_field(FlowField.from_flow(output.flow.flow[:1]), flow_file)
+    resolved = output.recipe
+    assert isinstance(resolved, (TransferRecipe, EditRecipe))
+    return resolved, [panel for panel in output.panels if panel[0] not in ("warp", "result")]
+
+
+def _recipe_of(name: str, recipe: TransferRecipe | EditRecipe, flow_file: Path) -> EditRecipe:
+    """The edit along the flow by a method that is a setting of the shared sampler."""
+    preset, changes = SAMPLED[name]
+    shared = {key: getattr(recipe, key) for key in SHARED}
+    sampler = SamplerSettings.from_preset(preset, **changes)
+    flow_model = "auto" if recipe.flow_model == "dis" else recipe.flow_model
+    return EditRecipe(**shared, flow=flow_file, flow_model=flow_model, preset=preset, sampler=sampler)
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """One edit, to be made in many ways."""
+
+    asked: Asked
+    recipe: TransferRecipe | EditRecipe
+    edit: Edit
+    flow_file: Path
+
+    def do(self, name: str) -> Made:
+        image, seconds, settings = self._sampled(name) if name in SAMPLED else self._other(name)
+        device = torch.device(self.recipe.device)
+        return Made(name, image.cpu(), seconds, measure(self.edit, image, device), settings)
+
+    def _sampled(self, name: str) -> tuple[Tensor, float, dict[str, Any]]:
+        output = edit(_recipe_of(name, self.recipe, self.flow_file))
+        seconds = sum(output.timings.get(stage, 0.0) for stage in OF_THE_METHOD)
+        return output.frames, seconds, {"preset": output.recipe.preset, **output.recipe.sampler.model_dump(mode="json")}
+
+    def _other(self, name: str) -> tuple[Tensor, float, dict[str, Any]]:
+        """A method with a way of its own: warps at the photo's size, the others at their model's."""
+        started = time.monotonic()
+        image = self._run(name, self.edit) if name in AT_PHOTO_SIZE else self._by_model(name)
+        return image, time.monotonic() - started, self._settings(name)
+
+    def _run(self, name: str, part: Edit) -> Tensor:
+        words = {"prompt": self.recipe.prompt, "instruction": self.instruction()}
+        problem = Problem(part.photo, part.flow, part.mask, **words)
+        guide = load_flow_model("auto", 1, 1, torch.device(self.recipe.device))
+        return baselines.run_method(
+            name, problem, pipeline_of(self.recipe), guide, self.recipe.seed, self.asked.models
+        )[0]
+
+    def _by_model(self, name: str) -> Tensor:
+        """In a window about the edit, at the model's size; what it changed is added to what it began with."""
+        photo, flow, mask = self.edit.photo, self.edit.flow, self.edit.mask
+        region = make_draft(photo, flow, mask, photo).edit
+        begun = make_draft(photo, flow, mask).image if name == "inpaint" else photo
+        side = STABLE_DIFFUSION_SIDE_PX if name in peers.MODELS else model_side_px(self.recipe.model)
+        rows, columns = WHOLE if name == "instruct" else window(region, SURROUNDINGS_SHARE, side)
+        own, moved, inside, start = (each[..., rows, columns] for each in (photo, flow, mask, begun))
+        size = model_size((own.shape[-2], own.shape[-1]), side)
+        small, small_mask, small_start = (F.interpolate(each, size, mode="area") for each in (own, inside, start))
+        made = self._run(name, Edit(small, resize(FlowField.from_flow(moved), size).flow, small_mask)).cpu()
+        change = F.interpolate(made - small_start, own.shape[-2:], mode="bicubic", align_corners=False)
+        if name == "instruct":  # which edits the whole picture
+            return (start + change).clamp(0, 1)
+        result = photo.clone()
+        result[..., rows, columns] = blend(own, (start + change).clamp(0, 1), region[..., rows, columns])
+        return result
+
+    def instruction(self) -> str:
+        """The instruction given, or the motion in words."""
+        return self.asked.instruction or instruction_of(self.edit.flow, self.edit.mask, self.recipe.prompt)
+
+    def _settings(self, name: str) -> dict[str, Any]:
+        if name == "drag":
+            return vars(EMBEDDED if self.recipe.model == "embedded" else PUBLISHED)
+        if name == "instruct":
+            return {"model": self.asked.models[name], "instruction": self.instruction()}
+        return {"model": self.asked.models[name]} if name in peers.MODELS else {}
