@@ -15,7 +15,7 @@ from mtransfer.manifest import Entry, Manifest
 from mtransfer.pairing import Item
 from mtransfer.places import places
 from mtransfer.recipe import COMMANDS
-from mtransfer.stored import StoredRecipe, find_inputs, input_files, read_stored
+from mtransfer.stored import StoredRecipe, find_inputs, input_files, read_stored, with_files
 
 ROW_SETTINGS = {"pair", "subject", "clip_subject", "strength", "seed", "prompt", "negative_prompt"}
 
@@ -68,7 +68,7 @@ def _without_pair(stored: StoredRecipe) -> StoredRecipe:
 
 def _absolute(values: dict[str, Any], home: Path) -> dict[str, Any]:
     """Values that name files, such as a mask, from wherever a worker is."""
-    return values | {key: str((home / path).absolute()) for key, path in input_files(values).items()}
+    return with_files(values, {key: str((home / path).absolute()) for key, path in input_files(values).items()})
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ import tomli_w
 
 from mtransfer.cache import file_hash
 from mtransfer.errors import InputError
-from mtransfer.recipe import COMMANDS, Recipe
+from mtransfer.recipe import COMMANDS, Recipe, specs_of
 from mtransfer.settings import pipelines_folder
 
 CHUNK = "mtransfer"  # of a PNG
 RECIPE_FILE = "recipe.toml"
 FILE_FIELDS = ("photo", "clip", "flow", "noise", "strength_mask")
-SUBJECT_FIELDS = ("subject", "clip_subject")  # a mask file, or words
+SUBJECT_FIELDS = ("subject", "clip_subject")  # a mask file, or words; of several each
 WORDS = ("auto", "all", "alpha", "salient", "moving")
 OWN_TABLES = ("command", "inputs", "versions")
 
@@ -46,7 +46,7 @@ def write_stored(recipe: Recipe, versions: dict[str, str]) -> str:
     names = {key: path.name.encode(errors="replace").decode() for key, path in inputs.items()}
     if Path(recipe.model).is_dir():
         names["model"] = Path(recipe.model).resolve().name
-    table = {"command": command, **values, **names}
+    table = {"command": command, **with_files(values, names)}
     # Tables come last in TOML.
     sampler = table.pop("sampler")
     hashes = {key: input_hash(path) for key, path in inputs.items()}
@@ -54,9 +54,25 @@ def write_stored(recipe: Recipe, versions: dict[str, str]) -> str:
 
 
 def input_files(values: dict[str, Any]) -> dict[str, Path]:
-    """The files among a recipe's values, by field."""
+    """The files among a recipe's values, by field; of several subjects by field and place, such as `subject.2`."""
     files = {key: Path(str(values[key])) for key in FILE_FIELDS if values.get(key) is not None}
-    return files | {key: Path(str(values[key])) for key in SUBJECT_FIELDS if is_file(str(values.get(key, "auto")))}
+    for key in SUBJECT_FIELDS:
+        text = str(values.get(key, "auto"))
+        several = enumerate(specs_of(text), start=1)
+        named = {f"{key}.{place}": spec for place, spec in several} if ";" in text else {key: text}
+        files |= {name: Path(spec) for name, spec in named.items() if is_file(spec)}
+    return files
+
+
+def with_files(values: dict[str, Any], files: dict[str, str]) -> dict[str, Any]:
+    """A recipe's values with other `files`, named as `input_files` does, in the place of theirs."""
+    changed = dict(values)
+    for name, file in files.items():
+        key, _, place = name.partition(".")
+        specs = specs_of(str(changed[key])) if place else [""]
+        specs[int(place or 1) - 1] = file
+        changed[key] = ";".join(specs)
+    return changed
 
 
 def is_file(subject: str) -> bool:
@@ -112,7 +128,7 @@ def parse(content: bytes, path: Path, *, names_only: bool = False) -> StoredReci
         raise InputError(f"{path}: [inputs] and [versions] must be tables of text; mend it or copy one anew")
     values = {key: value for key, value in table.items() if key not in OWN_TABLES}
     if names_only:
-        values |= {key: file.name for key, file in input_files(values).items()}
+        values = with_files(values, {key: file.name for key, file in input_files(values).items()})
     return StoredRecipe(command, values, hashes, versions, path.parent, str(path))
 
 
@@ -122,10 +138,11 @@ def find_inputs(stored: StoredRecipe, given: dict[str, Any]) -> dict[str, Any]:
     Raises InputError for an input that is missing or is not the one the recipe was made with.
     """
     values = stored.values | given
-    inputs = input_files(values)
-    for key, path in inputs.items():
-        flag = f"--{key.replace('_', '-')}"
-        found = path if key in given else stored.home / path
+    found_files: dict[str, str] = {}
+    for key, path in input_files(values).items():
+        field_name = key.partition(".")[0]
+        flag = f"--{field_name.replace('_', '-')}"
+        found = path if field_name in given else stored.home / path
         if not os.path.isfile(found):  # which, unlike Path's, takes names of any length
             raise InputError(f"{found}: missing input of {stored.origin}; put it there or name it with {flag}")
         wanted = stored.hashes.get(key)
@@ -134,8 +151,8 @@ def find_inputs(stored: StoredRecipe, given: dict[str, Any]) -> dict[str, Any]:
                 f"{found}: not the file {stored.origin} was made with (sha256 {actual[:12]}, not {wanted[:12]}); "
                 f"name the right one with {flag}"
             )
-        values[key] = str(found)
-    return values
+        found_files[key] = str(found)
+    return with_files(values, found_files)
 
 
 def _is_text(value: Any) -> bool:
