@@ -21,7 +21,7 @@ from mtransfer.loop import Anchor, Guide, Step, Timesteps, ddim_timesteps, inver
 from mtransfer.settings import SamplerSettings
 
 Callback = Callable[[Any, int, int, dict[str, Any]], dict[str, Any] | None]
-DETAIL_PX = 2  # what is finer stays the draft's own where a net betters a draft
+DETAIL_PX = 3  # what is finer stays the draft's own where a net betters a draft
 OWN_TOLERANCE = 0.02  # root mean square: half-precision nets and an 8-bit photo differ by a tenth of it
 
 
