@@ -141,6 +141,8 @@ def _reporter(run: Run, index: int, count: int) -> Callback:
         energy = None if values["energy"] is None else float(values["energy"].total.sum())
         done = index * values["count"] + step + 1
         run.report(_stage(index, count), done, count * values["count"], energy)
+        if run.watch and pipe is not None:
+            run.watch(lambda: pipe.decode_latents(values["x0"][:1]).clamp(0, 1))
 
     return report
 

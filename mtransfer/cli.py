@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mtransfer import cli_batch, cli_compare, cli_flow, cli_models, cli_recipes, console
+from mtransfer import cli_batch, cli_compare, cli_flow, cli_gui, cli_models, cli_recipes, console
 from mtransfer.recipe import COMMANDS, EditRecipe, Recipe
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -146,6 +146,7 @@ def _register() -> None:
     cli_batch.register(app)
     cli_compare.register(app)
     cli_models.register(app)
+    cli_gui.register(app)
 
 
 _register()

@@ -24,7 +24,7 @@ def edit_field(recipe: EditRecipe, photo: Photo, subject: Subject) -> tuple[Subj
     if (recipe.flow is None) == (not elementary):
         raise InputError("give --flow FILE, or one or more of --translate --rotate --scale --stretch --pin")
     if recipe.flow is None:
-        return subject, mask_field(_elementary(recipe, subject), (subject.mask > 0).float())
+        return subject, mask_field(elementary_field(recipe, subject), (subject.mask > 0).float())
     field = load_field(recipe.flow, size=photo.size)
     if field.flow.shape[0] != 1:
         raise InputError(f"{recipe.flow}: holds {field.flow.shape[0]} flows; an edit takes one")
@@ -47,7 +47,8 @@ def _elementary_given(recipe: EditRecipe) -> bool:
     return bool(recipe.translate or recipe.stretch or recipe.pin or recipe.rotate or recipe.scale != 1)
 
 
-def _elementary(recipe: EditRecipe, subject: Subject) -> FlowField:
+def elementary_field(recipe: EditRecipe, subject: Subject) -> FlowField:
+    """The flow (T = 1) of a recipe's elementary motions about the subject's centroid, over the whole picture."""
     size = (subject.image.shape[-2], subject.image.shape[-1])
     grid = pixel_grid(subject.mask[None])[0]
     centre = (grid * subject.mask).sum(dim=(1, 2)) / subject.mask.sum()

@@ -18,28 +18,34 @@ from mtransfer.output import require_free, save_json, save_png, staged
 from mtransfer.preview import sheet
 from mtransfer.recipe import AnimateRecipe, EditRecipe, GenerateRecipe, Recipe, TransferRecipe
 from mtransfer.reel import kept_frames, write_animation
+from mtransfer.run import Watch
 from mtransfer.scene import read_scene
 from mtransfer.stored import write_stored
 from mtransfer.transfer import TransferOutput, edit, transfer
 
 
-def run_to_folder(recipe: Recipe, out: Path, *, overwrite: bool, metadata: bool, report: Report) -> dict[str, Any]:
-    """Do the job and write its results into `out`, all or nothing; returns what to print."""
+def run_to_folder(
+    recipe: Recipe, out: Path, *, overwrite: bool, metadata: bool, report: Report, watch: Watch | None = None
+) -> dict[str, Any]:
+    """Do the job and write its results into `out`, all or nothing; returns what to print. `watch` as in `transfer`."""
     if isinstance(recipe, AnimateRecipe):
-        return _animate(recipe, out, overwrite, metadata, report)
+        return _animate(recipe, out, overwrite, metadata, {"report": report, "watch": watch})
     with staged(out, overwrite=overwrite) as stage:
         if isinstance(recipe, GenerateRecipe):
             return _write_generated(recipe, stage, out, metadata, report)
         assert isinstance(recipe, (TransferRecipe, EditRecipe))
-        output = transfer(recipe, report=report) if isinstance(recipe, TransferRecipe) else edit(recipe, report=report)
+        told = {"report": report, "watch": watch}
+        output = transfer(recipe, **told) if isinstance(recipe, TransferRecipe) else edit(recipe, **told)
         write_moved(output, stage, metadata=metadata)
     return _summary(output, out)
 
 
-def _animate(recipe: AnimateRecipe, out: Path, overwrite: bool, metadata: bool, report: Report) -> dict[str, Any]:
+def _animate(
+    recipe: AnimateRecipe, out: Path, overwrite: bool, metadata: bool, told: dict[str, Any]
+) -> dict[str, Any]:
     """As every job, but frames already painted are kept when it is interrupted, for the same command to go on with."""
     require_free(out, overwrite)
-    scene = read_scene(recipe, report=report)
+    scene = read_scene(recipe, **told)
     stored = write_stored(scene.recipe, versions())
     text = stored if metadata else ""
     with kept_frames(out, f"{stored}\n{metadata}") as folder:

@@ -173,6 +173,8 @@ def _reporter(jobs: Sequence[Prepared]) -> Callback:
             last[:] = values["energy"].total.tolist()
         for job, energy in zip(jobs, last, strict=True):
             job.run.report("sample", index + 1, values["count"], energy)
+            if job.run.watch:
+                job.run.watch(lambda: pipe.decode_latents(values["x0"][:1]).clamp(0, 1))
 
     return report
 

@@ -1,9 +1,11 @@
 """One job under way: its recipe with every `auto` resolved as it goes, and how long each stage took."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
+
+from torch import Tensor
 
 from mtransfer.console import Report, warn
 from mtransfer.errors import InputError
@@ -24,6 +26,7 @@ from mtransfer.sampler import MotionGuidedPipeline
 
 T = TypeVar("T", bound=Recipe)
 R = TypeVar("R", bound=PhotoRecipe)
+Watch = Callable[[Callable[[], Tensor]], None]  # gets what makes the picture [1,3,h,w] in [0,1] as it is so far
 
 
 def _silent(stage: str, done: int, total: int, energy: float | None) -> None:
@@ -34,9 +37,14 @@ class Run:
     """One job under way: its recipe with `auto` resolved as it goes, and how long each stage took."""
 
     def __init__(
-        self, recipe: PhotoRecipe, report: Report, guide: FlowModel | None, energy_terms: Sequence[EnergyTerm]
+        self,
+        recipe: PhotoRecipe,
+        report: Report,
+        guide: FlowModel | None,
+        energy_terms: Sequence[EnergyTerm],
+        watch: Watch | None = None,
     ) -> None:
-        self.report, self.timings = report, dict[str, float]()
+        self.report, self.timings, self.watch = report, dict[str, float](), watch
         self.energy_terms, self._guide = energy_terms, guide
         settled_recipe = settled(recipe)
         self.recipe = settled_recipe.model_copy(
@@ -104,9 +112,10 @@ def start(
     report: Report = _silent,
     guide: FlowModel | None = None,
     energy_terms: Sequence[EnergyTerm] = (),
+    watch: Watch | None = None,
     **values: Any,
 ) -> tuple[Run, R]:
     if (recipe is None) == (not values):
         raise InputError(f"give a {kind.__name__}, or its fields by name")
     recipe = recipe or kind.build(values, [])
-    return Run(recipe, report, guide, energy_terms), recipe
+    return Run(recipe, report, guide, energy_terms, watch), recipe

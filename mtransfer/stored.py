@@ -103,13 +103,17 @@ def read_stored(target: str) -> StoredRecipe:
         path = named
     if not os.path.isfile(path):
         raise InputError(f"{path}: no such recipe; name a .toml file, a folder that holds {RECIPE_FILE}, or a result")
-    carried = {".png": _picture_text, ".gif": _picture_text, ".mp4": _mp4_comment}.get(path.suffix.lower())
-    if carried is None:
+    if path.suffix.lower() not in CARRIERS:
         return parse(_content(path), path)
-    text = carried(path)
+    return parse(carried_text(path).encode(), path, names_only=True)
+
+
+def carried_text(path: Path) -> str:
+    """The recipe's TOML that a PNG, GIF or MP4 carries. Raises InputError when it carries none."""
+    text = CARRIERS[path.suffix.lower()](path)
     if not text:
         raise InputError(f"{path}: carries no recipe; give a result that mtransfer made without --no-metadata")
-    return parse(text.encode(), path, names_only=True)
+    return text
 
 
 def parse(content: bytes, path: Path, *, names_only: bool = False) -> StoredRecipe:
@@ -186,3 +190,6 @@ def _mp4_comment(path: Path) -> str:
             return str(container.metadata.get("comment", ""))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a video; give a result of mtransfer") from error
+
+
+CARRIERS = {".png": _picture_text, ".gif": _picture_text, ".mp4": _mp4_comment}

@@ -30,7 +30,8 @@ def transfer(recipe: TransferRecipe | None = None, **options: Any) -> TransferOu
 
     Takes a recipe, or its fields by name: transfer(clip="a.mp4", photo="b.jpg", preset="draft", sampler={"steps": 20}).
     Also `report(stage, done, total, energy)`, called on the way; `guide`, a FlowModel in place of the one `flow_model`
-    names; `energy_terms`, EnergyTerms to add to the energy. Raises InputError and ModelError, one line each.
+    names; `energy_terms`, EnergyTerms to add to the energy; `watch(make)`, called after each step with what makes the
+    picture as it is so far. Raises InputError and ModelError, one line each.
     """
     return finish([prepare_transfer(recipe, **options)])[0]
 

@@ -65,7 +65,7 @@ def test_the_wheel_holds_the_package_its_recipes_and_its_weights_only(wheel) -> 
     assert weights | recipes <= names
     suffixes = {Path(name).suffix for name in names if name.startswith("mtransfer/")}
     # The model cards show their training curves.
-    assert suffixes <= {".py", ".toml", ".safetensors", ".json", ".md", ".png", ".typed"}
+    assert suffixes <= {".py", ".toml", ".safetensors", ".json", ".md", ".png", ".typed", ".js", ".css", ".html"}
 
 
 @pytest.mark.slow

@@ -1,0 +1,92 @@
+// What the canvas shows: the photo, its live preview, the object's outline, handles and pins.
+
+import { forward, handles, outline, pinPlaces } from "/mtransfer/canvas/shape.js";
+
+const INK = "#ff00aa", PAPER = "#ffffff";
+
+export function paint(canvas, look) {
+  const { photo } = look, context = canvas.getContext("2d");
+  const scale = canvas.width / photo.width;
+  context.setTransform(scale, 0, 0, scale, 0, 0);
+  context.drawImage(photo.picture, 0, 0, photo.width, photo.height);
+  if (look.before) return;
+  if (look.made) {
+    const [x, y, w, h] = look.made.box, [width, height] = look.made.size;
+    const kx = photo.width / width, ky = photo.height / height;
+    context.drawImage(look.made.bitmap, x * kx, y * ky, w * kx, h * ky);
+  }
+  if (look.tinted) look.objects.forEach((object) => tint(context, object, photo, scale));
+  if (look.box) { context.strokeStyle = INK; context.lineWidth = look.unit; context.strokeRect(...look.box); }
+  if (look.stroke) stroke(context, look.stroke, look.radius);
+  look.objects.forEach((object, index) => frame(context, object, look, index === look.active));
+}
+
+function tint(context, object, photo, scale) {
+  const image = object.mask.picture;
+  if (!image) return;
+  const [ax, ay] = forward(object, [0, 0]), [bx, by] = forward(object, [1, 0]), [cx, cy] = forward(object, [0, 1]);
+  context.save();
+  context.setTransform(scale, 0, 0, scale, 0, 0);
+  context.transform(bx - ax, by - ay, cx - ax, cy - ay, ax, ay);
+  context.drawImage(image, 0, 0, photo.width, photo.height);
+  context.restore();
+}
+
+function stroke(context, points, radius) {
+  context.save();
+  context.strokeStyle = "rgba(255, 0, 170, 0.5)";
+  context.lineWidth = 2 * radius;
+  context.lineCap = context.lineJoin = "round";
+  context.beginPath();
+  points.forEach(([x, y], index) => index ? context.lineTo(x, y) : context.moveTo(x, y));
+  if (points.length === 1) context.lineTo(points[0][0] + 0.01, points[0][1]);
+  context.stroke();
+  context.restore();
+}
+
+function frame(context, object, look, active) {
+  const { unit } = look;
+  if (look.tool === "move" || !active) {
+    context.lineWidth = unit * (active ? 1.5 : 1);
+    context.setLineDash([5 * unit, 4 * unit]);
+    context.strokeStyle = INK;
+    context.beginPath();
+    outline(object).forEach(([x, y], index) => index ? context.lineTo(x, y) : context.moveTo(x, y));
+    context.closePath();
+    context.stroke();
+    context.setLineDash([]);
+  }
+  if (!active) return;
+  if (look.tool === "move") {
+    for (const handle of handles(object, unit)) {
+      if (handle.from) line(context, handle.from, handle.at, unit);
+      dot(context, handle.at, handle.kind === "rotate" ? 7 : 5.5, unit, handle.kind !== "scale");
+    }
+  }
+  pinPlaces(object).forEach((pin, index) => {
+    line(context, pin.at, pin.to, 2 * unit);
+    dot(context, pin.at, 3, unit, true);
+    dot(context, pin.to, index === look.pin ? 7.5 : 6, unit, true, index === look.pin ? INK : PAPER);
+  });
+}
+
+function line(context, from, to, width) {
+  context.strokeStyle = INK;
+  context.lineWidth = width;
+  context.beginPath();
+  context.moveTo(...from);
+  context.lineTo(...to);
+  context.stroke();
+}
+
+function dot(context, [x, y], size, unit, round, fill = PAPER) {
+  const radius = size * unit;
+  context.fillStyle = fill;
+  context.strokeStyle = INK;
+  context.lineWidth = 1.5 * unit;
+  context.beginPath();
+  if (round) context.arc(x, y, radius, 0, 2 * Math.PI);
+  else context.rect(x - radius, y - radius, 2 * radius, 2 * radius);
+  context.fill();
+  context.stroke();
+}
