@@ -1,7 +1,9 @@
 """How good the edits are: methods by metrics and region, on MotionBench or on folders of cases.
 
 python -m benchmarks.quality [CASES...] -o OUT [--quick] [--methods fast,warp] [--split reported|tuning]
-writes OUT/quality.md, quality.json, quality.png (flow error against fidelity) and sheet.png.
+                             [--automatic FOLDER]
+writes OUT/quality.md, quality.json, quality.png (flow error against fidelity), paper.png (the paper's two figures: flow
+loss against likeness) and sheet.png; with a FOLDER made by `benchmarks.automatic` that set too, as automatic.*.
 """
 
 import argparse
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.cases import Problem, benchmark_problems, read_problems
 from benchmarks.figures import figures_of
-from benchmarks.report import markdown, plot, save_sheet
+from benchmarks.report import markdown, plot, plot_paper, save_sheet
 from benchmarks.statistics import Rows, differences, interval
 from mtransfer import baselines
 from mtransfer.console import strict_json
@@ -24,8 +26,8 @@ from mtransfer.models import load_flow_model, load_pipeline
 from mtransfer.raft import MAX_LEVELS
 from mtransfer.settings import SamplerSettings
 
-USUAL = "warp,warp_telea,sdedit_photo,sdedit_warp,repaint,draft,fast_unguided,fast"
-QUICK = "warp,warp_telea,sdedit_warp,draft,fast_unguided,fast"
+USUAL = "warp,warp_telea,sdedit_photo,sdedit_warp,repaint,drag,draft,fast_unguided,fast"
+QUICK = "warp,warp_telea,sdedit_warp,drag,draft,fast_unguided,fast"
 CPU = torch.device("cpu")
 COMPARED = ("flow_dis_px", "flow_raft_px", "subject_ssim", "vacated_ssim", "seam_ssim", "subject_psnr_db")
 
@@ -78,27 +80,37 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--split", choices=("reported", "tuning"), default="reported")
     parser.add_argument("--methods", default="", help=f"of {', '.join(baselines.METHODS)} [default: {USUAL}]")
     parser.add_argument("--model", default="embedded")
+    parser.add_argument("--automatic", type=Path, help="a folder made by benchmarks.automatic, measured too")
     parser.add_argument("--quick", action="store_true", help="a case of each kind, without the slow methods")
     parser.add_argument("--count", type=int, default=0, help="so many of the cases, spread over all of them")
     options = parser.parse_args(arguments)
-    methods = (options.methods or (QUICK if options.quick else USUAL)).split(",")
     try:
+        methods = baselines.known_methods(options.methods or (QUICK if options.quick else USUAL))
         problems = read_problems(options.cases) if options.cases else benchmark_problems(options.split, options.quick)
         if options.count:
             problems = [problems[round(place)] for place in np.linspace(0, len(problems) - 1, options.count)]
-        rows, results = run(problems, methods, options.model)
+        others = read_problems([options.automatic]) if options.automatic else []
+        sets = [("quality", "curated", problems), *([("automatic", "automatic", others)] if others else [])]
+        found = {title: _measured(name, some, methods, options) for name, title, some in sets}
     except MTransferError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    names = [*dict.fromkeys([*methods, *(name for row in rows.values() for name in row)])]
+    plot_paper(found, methods, options.output / "paper.png")
+    return 0
+
+
+def _measured(name: str, problems: list[Problem], methods: list[str], options: argparse.Namespace) -> Rows:
+    """Run a set of cases; its tables, figure and sheet go into the output folder under its name."""
+    rows, results = run(problems, methods, options.model)
+    names = [*dict.fromkeys([*methods, *(each for row in rows.values() for each in row)])]
     options.output.mkdir(parents=True, exist_ok=True)
     text = text_of(problems, rows, names)
-    (options.output / "quality.md").write_text(text, encoding="utf-8")
-    (options.output / "quality.json").write_text(strict_json(rows, indent=1) + "\n", encoding="utf-8")
-    plot(rows, names, options.output / "quality.png")
-    save_sheet(problems, results, names, options.output / "sheet.png")
+    (options.output / f"{name}.md").write_text(text, encoding="utf-8")
+    (options.output / f"{name}.json").write_text(strict_json(rows, indent=1) + "\n", encoding="utf-8")
+    plot(rows, names, options.output / f"{name}.png")
+    save_sheet(problems, results, names, options.output / ("sheet.png" if name == "quality" else f"{name}_sheet.png"))
     print(text)
-    return 0
+    return rows
 
 
 if __name__ == "__main__":

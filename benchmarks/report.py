@@ -70,6 +70,27 @@ def plot(rows: Rows, methods: list[str], path: Path) -> None:
     plt.close(figure)
 
 
+def plot_paper(sets: dict[str, Rows], methods: list[str], path: Path) -> None:
+    """The paper's two figures: Flow Loss by RAFT against likeness to the photo, a point a method, a panel a set.
+
+    The likeness is CLIP's where its weights are on this disk, else SSIM of the subject along the motion; it says so.
+    """
+    some = next(iter(next(iter(sets.values())).values()))
+    with_clip = any(row.get("clip") is not None for row in some.values())
+    name, words = ("clip", "CLIP similarity") if with_clip else ("kept_ssim", "SSIM of the subject (CLIP is not here)")
+    figure, axes = plt.subplots(1, len(sets), figsize=(6 * len(sets), 4.6), layout="constrained", squeeze=False)
+    for panel, (title, rows) in zip(axes[0], sets.items(), strict=True):
+        for method in methods:
+            x, y = (interval(values_of(rows, method, each)) for each in ("flow_loss_raft_px", name))
+            errors = [[[max(0.0, v[0] - v[1])], [max(0.0, v[2] - v[0])]] for v in (x, y)]
+            panel.errorbar(x[0], y[0], xerr=errors[0], yerr=errors[1], fmt="o", capsize=3, alpha=0.8, label=method)
+        panel.set(title=f"{title} set, {len(rows)} edits", ylabel=f"{words}, higher is better")
+        panel.set_xlabel("Flow Loss, px, lower is better")
+    axes[0][0].legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
 def save_sheet(problems: list[Problem], results: dict[str, dict[str, Tensor]], methods: list[str], path: Path) -> None:
     """A row a case: photo, truth, every method."""
     panels = []

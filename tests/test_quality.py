@@ -37,7 +37,9 @@ def case(tmp_path):
 def test_a_folder_of_cases_gives_table_plot_sheet_and_json(case, tmp_path, capsys) -> None:
     out = tmp_path / "out"
     assert quality.main([str(case.parent), "-o", str(out), "--methods", "warp,draft"]) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["quality.json", "quality.md", "quality.png", "sheet.png"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("paper.png", "quality.json", "quality.md", "quality.png", "sheet.png")
+    ]
     rows = json.loads((out / "quality.json").read_text())["square"]
     assert set(rows) == {"warp", "draft", "other"}
     assert rows["warp"]["residue"] > 0.9 > 0.2 > rows["draft"]["residue"]
