@@ -154,6 +154,20 @@ def test_a_grey_picture_says_how_much_of_the_motion_to_apply(tmp_path, capsys) -
     assert flow[80, 75:90].mean() > 10
 
 
+def test_of_a_clip_with_cuts_a_shot_can_be_named(tmp_path, capsys) -> None:
+    frames = read_frames("clip.mp4", range(FRAMES))
+    other = 1 - frames.flip(-1)  # another shot, in which the disc goes left
+    write_video(torch.cat([frames, other]), tmp_path / "cut.mp4", 12)
+    words = ["animate", tmp_path / "cut.mp4", "photo.png", "--format", "png", "--set", "flow_model=dis", *DRAFT]
+    ended = command(capsys, *words, "-o", tmp_path / "out", "--shot", "2", "--json")
+    assert ended.code == 0
+    assert "2 shots, from frames 0, 6; taken is shot 2" in ended.err
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["recipe"]["frames"] == "6:12:1"
+    assert load_field(tmp_path / "out" / "flow.npz").flow[-1, 0, 80, 70] < -10
+    ended = command(capsys, *words, "-o", tmp_path / "none", "--shot", "3", "--quiet")
+    assert (ended.code, "--shot 3: " in ended.message) == (2, True)
+
+
 def test_it_is_a_function_too(home) -> None:
     made = mtransfer.animate(clip="clip.mp4", photo="photo.png", subject="mask.png", frames="0:3", preset="draft")
     assert made.frames.shape == (3, 3, 160, 160)

@@ -11,6 +11,7 @@ from mtransfer.clip import read_frames, write_video
 from mtransfer.clipmotion import ClipMotion, camera_on_photo, read_motion, retargeted
 from mtransfer.clipreading import MOST_LINKS, between
 from mtransfer.errors import InputError
+from mtransfer.output import save_png
 from mtransfer.recipe import TransferRecipe
 from mtransfer.run import start
 from mtransfer.subject import Subject, subject_from_mask
@@ -157,6 +158,25 @@ def test_a_second_reading_comes_from_the_cache(clips, tmp_path, monkeypatch) -> 
     assert torch.equal(first.field.flow, second.field.flow)
     assert sorted(path.name for path in tmp_path.rglob("*.safetensors")) == files
     assert {path.parent.name for path in tmp_path.rglob("*.safetensors")} == {"links", "longflow", "shots"}
+
+
+def leaning(towards: int) -> Tensor:
+    """A mask of a tall thing with a foot to the right (1) or to the left (-1)."""
+    mask = torch.zeros(1, *PHOTO)
+    mask[:, 30:90, 90:110] = 1
+    mask[:, 75:90, 60:140] = 1
+    mask[:, :, 110:] *= towards > 0
+    mask[:, :, :90] *= towards < 0
+    return mask
+
+
+@pytest.mark.parametrize(("towards", "mirror", "told"), [(-1, False, True), (-1, True, False), (1, False, False)])
+def test_a_photo_that_faces_the_other_way_is_told(towards, mirror, told, clips, tmp_path, capsys) -> None:
+    save_mask = F.interpolate(leaning(1)[None], SIZE, mode="nearest")[0]
+    save_png(save_mask.expand(3, -1, -1), tmp_path / "leaning.png")
+    photo = subject_from_mask(torch.zeros(3, *PHOTO), leaning(towards))
+    motion_of(clips[0], (photo,), [1], clip_subject=str(tmp_path / "leaning.png"), mirror=mirror)
+    assert ("--mirror mirrors the motion" in capsys.readouterr().err) is told
 
 
 def test_frames_across_a_cut_are_refused(tmp_path) -> None:

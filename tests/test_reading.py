@@ -9,7 +9,7 @@ from mtransfer.errors import InputError
 from mtransfer.flow import DisFlow, both_ways, estimate, estimate_field
 from mtransfer.models import load_flow_model, load_reader
 from mtransfer.raft import FlowNet
-from mtransfer.reading import FusedFlow
+from mtransfer.reading import FusedFlow, ThriftyFlow
 
 CPU = torch.device("cpu")
 SIDE = 160
@@ -74,6 +74,47 @@ def test_a_batch_is_its_pairs_one_by_one(reader: FusedFlow) -> None:
     for i in range(2):
         alone = reader.both(firsts[i : i + 1], seconds[i : i + 1])[0]
         assert float((together[i] - alone[0]).norm(dim=0).mean()) < 0.01
+
+
+class Refusing(FlowNet):
+    """A net that must not be asked."""
+
+    def __init__(self) -> None:
+        pass
+
+    def between(self, first: Tensor, second: Tensor) -> Tensor:
+        raise AssertionError("the net was asked")
+
+
+def thrifty(reader: FusedFlow | None, *, over_plain_ground: bool = False) -> ThriftyFlow:
+    return ThriftyFlow(Refusing() if reader is None else reader.net, over_plain_ground=over_plain_ground)
+
+
+def test_a_thrifty_reader_needs_no_net_where_search_agrees_with_itself() -> None:
+    there, back = thrifty(None).both(crop(0, 0), crop(-3, 2))
+    assert error_px(there, 3, -2) < 0.2
+    assert error_px(back, -3, 2) < 0.2
+
+
+def test_a_thrifty_reader_asks_the_net_for_the_pairs_where_search_is_lost(reader: FusedFlow) -> None:
+    """Of two pairs the first is plain sailing, in the second a thing jumps by its own size."""
+    first, second = torch.cat([crop(0, 0), with_patch(30)]), torch.cat([crop(-3, 2), with_patch(75)])
+    there, back = thrifty(reader).both(first, second)
+    fused = reader.both(first[1:], second[1:])
+    torch.testing.assert_close((there[1:], back[1:]), fused)
+    assert error_px(there[:1], 3, -2) < 0.2
+    with pytest.raises(AssertionError, match="the net was asked"):
+        thrifty(None).both(first[1:], second[1:])
+
+
+def test_over_plain_ground_search_may_be_lost() -> None:
+    """Faint noise, different in each picture, tells of no motion; what is structured is read all the same."""
+    noise = 0.01 * torch.rand(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    first, second = (torch.where(torch.arange(SIDE) < 90, crop(0, 0), 0.5 + each) for each in noise.split(1))
+    with pytest.raises(AssertionError, match="the net was asked"):
+        thrifty(None).both(first, second)
+    there, _ = thrifty(None, over_plain_ground=True).both(first, second)
+    assert there[..., 16:-16, 16:70].norm(dim=1).mean() < 0.2
 
 
 def test_it_serves_as_a_flow_model_without_gradients(reader: FusedFlow) -> None:

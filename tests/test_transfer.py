@@ -1,10 +1,12 @@
 """The jobs, from files to a moved photo, judged by a flow estimator that has no part in them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from pictures import save_picture
 from torch import Tensor
 
 from mtransfer.clip import read_frames, write_video
@@ -116,9 +118,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     return {pan_px: clip_of_a_square(folder / f"{pan_px}.mp4", pan_px) for pan_px in (0, 8)}
 
 
-def moved_by(clip: Path, pair: str) -> TransferOutput:
+def moved_by(clip: Path, pair: str, **more: Any) -> TransferOutput:
     photo = SAMPLES / "wooden_bird.jpg"
-    given = {"clip": clip, "photo": photo, "pair": pair, "preset": "draft", "device": "cpu"}
+    given = {"clip": clip, "photo": photo, "pair": pair, "preset": "draft", "device": "cpu", **more}
     return transfer(TransferRecipe.build(given, []))
 
 
@@ -142,6 +144,37 @@ def test_the_clips_motion_is_retargeted_exactly(clips, pan_px, pair, towards, mo
     turned_deg, ratio = turned_deg_and_ratio(moved_by(clips[pan_px], pair), towards)
     assert turned_deg < 1
     assert ratio == pytest.approx(1, abs=0.05)
+
+
+@pytest.fixture
+def known_flow(clips, monkeypatch) -> Path:
+    """The clip of the panning camera, whose flow is read without error."""
+    reader = TrueFlow(clips[8], 8)
+    monkeypatch.setattr(Run, "reader", lambda run: reader)
+    monkeypatch.setenv("MTRANSFER_CACHE_GB", "0")
+    return clips[8]
+
+
+def test_the_cameras_motion_can_be_the_photos(known_flow) -> None:
+    still, panned = (moved_by(known_flow, "0:2", camera=camera) for camera in ("remove", "photo"))
+    photo = read_photo(SAMPLES / "wooden_bird.jpg").image
+    shift_px = round(2 * 8 * photo.shape[-1] / CLIP_SIZE[1])
+    # The rope above the bird goes right with the camera, and the bird's start as well.
+    above = slice(None), slice(30), slice(60, None)
+    there, unmoved = ((panned.frames[0] - each)[above].abs().mean() for each in (photo.roll(shift_px, -1), photo))
+    assert there < 0.5 * unmoved
+    assert float(panned.subject.box_xyxy[0] - still.subject.box_xyxy[0]) == pytest.approx(shift_px, abs=2)
+    moved_px = [float(each.flow.flow[0, 0][each.subject.mask[0] > 0.5].mean()) for each in (still, panned)]
+    assert moved_px[1] == pytest.approx(moved_px[0], rel=0.05)
+
+
+def test_a_grey_picture_scales_the_motion(known_flow, tmp_path) -> None:
+    height, width = read_photo(SAMPLES / "wooden_bird.jpg").size
+    save_picture(tmp_path / "grey.png", torch.full((3, height, width), 0.5))
+    whole, half = (moved_by(known_flow, "0:2", strength_mask=mask) for mask in (None, tmp_path / "grey.png"))
+    inside = whole.subject.mask[0] > 0.5
+    ratio = float(half.flow.flow[0, 0][inside].mean() / whole.flow.flow[0, 0][inside].mean())
+    assert ratio == pytest.approx(0.5, abs=0.01)
 
 
 @pytest.mark.parametrize("pan_px", [0, pytest.param(8, marks=pytest.mark.slow)])
