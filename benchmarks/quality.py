@@ -1,9 +1,10 @@
 """How good the edits are: methods by metrics and region, on MotionBench or on folders of cases.
 
 python -m benchmarks.quality [CASES...] -o OUT [--quick] [--methods fast,warp] [--split reported|tuning]
-                             [--automatic FOLDER]
+                             [--automatic FOLDER] [--results docs/results.md]
 writes OUT/quality.md, quality.json, quality.png (flow error against fidelity), paper.png (the paper's two figures: flow
 loss against likeness) and sheet.png; with a FOLDER made by `benchmarks.automatic` that set too, as automatic.*.
+With --results the page's sections on both sets are written anew; all else in it stays as it is.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from benchmarks.cases import Problem, benchmark_problems, read_problems
 from benchmarks.figures import figures_of
-from benchmarks.report import markdown, plot, plot_paper, save_sheet
+from benchmarks.report import markdown, plot, plot_paper, put_section, save_sheet
 from benchmarks.statistics import Rows, differences, interval
 from mtransfer import baselines
 from mtransfer.console import strict_json
@@ -81,6 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--methods", default="", help=f"of {', '.join(baselines.METHODS)} [default: {USUAL}]")
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--automatic", type=Path, help="a folder made by benchmarks.automatic, measured too")
+    parser.add_argument("--results", type=Path, help="a Markdown page whose tables are to be these")
     parser.add_argument("--quick", action="store_true", help="a case of each kind, without the slow methods")
     parser.add_argument("--count", type=int, default=0, help="so many of the cases, spread over all of them")
     options = parser.parse_args(arguments)
@@ -96,6 +98,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     plot_paper(found, methods, options.output / "paper.png")
+    if options.results:
+        for title, rows in found.items():
+            head = "MotionBench" if title == "curated" else "The automatic set"
+            half = f", {options.split} half" if title == "curated" else ""
+            name = "quality" if title == "curated" else "automatic"
+            text = (options.output / f"{name}.md").read_text(encoding="utf-8")
+            put_section(options.results, head, f"## {head}{half}: {len(rows)} edits\n\n{text}")
     return 0
 
 

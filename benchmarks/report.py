@@ -1,6 +1,7 @@
 """A quality run on paper: tables in Markdown, a scatter plot, a contact sheet."""
 
 import math
+import re
 from pathlib import Path
 
 import matplotlib
@@ -68,6 +69,21 @@ def plot(rows: Rows, methods: list[str], path: Path) -> None:
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+def put_section(page: Path, head: str, text: str) -> None:
+    """Write `text`, its headings a level lower, as the section of a Markdown page whose title begins with `head`.
+
+    It takes the place of one that is there, its title too; else it comes at the end. The rest of the page stays.
+    """
+    section = re.sub(r"^#", "##", text, flags=re.MULTILINE).replace("##", "#", 1).strip() + "\n"
+    parts = re.split(r"^(?=## )", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    places = [number for number, part in enumerate(parts) if part.startswith(f"## {head}")]
+    if places:
+        parts[places[0]] = section + "\n" * (places[0] + 1 < len(parts))
+    else:
+        parts = [*parts[:-1], parts[-1].rstrip() + "\n\n", section]
+    page.write_text("".join(parts), encoding="utf-8")
 
 
 def plot_paper(sets: dict[str, Rows], methods: list[str], path: Path) -> None:

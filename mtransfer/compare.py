@@ -3,8 +3,10 @@
 Pictures float32[1,3,H,W] in [0,1] at the photo's size.
 """
 
+import contextlib
+import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from mtransfer import baselines, peers
 from mtransfer.baselines import METHODS, SAMPLED, Problem
-from mtransfer.console import Report
+from mtransfer.console import Report, say
 from mtransfer.draft import blend, make_draft
 from mtransfer.dragging import EMBEDDED, PUBLISHED
 from mtransfer.errors import MTransferError
@@ -116,7 +118,7 @@ def _read_motion(
     asked: Asked, flow_file: Path, report: Report
 ) -> tuple[TransferRecipe | EditRecipe, list[tuple[str, Tensor]]]:
     """The job's recipe with what it came to, and its panels; its flow is saved."""
-    quick = {"preset": "draft", "sampler": SamplerSettings.from_preset("draft")}
+    quick: dict[str, Any] = {"preset": "draft", "sampler": SamplerSettings.from_preset("draft")}
     recipe = asked.recipe.model_copy(update=quick)
     output = transfer(recipe, report=report) if isinstance(recipe, TransferRecipe) else edit(recipe, report=report)
     # As edited: where the field was not trusted it has been carried on.
@@ -130,9 +132,26 @@ def _recipe_of(name: str, recipe: TransferRecipe | EditRecipe, flow_file: Path) 
     """The edit along the flow by a method that is a setting of the shared sampler."""
     preset, changes = SAMPLED[name]
     shared = {key: getattr(recipe, key) for key in SHARED}
+    if recipe.model == "embedded":  # which takes no text, and would say so each time
+        shared |= {"prompt": "", "negative_prompt": ""}
     sampler = SamplerSettings.from_preset(preset, **changes)
     flow_model = "auto" if recipe.flow_model == "dis" else recipe.flow_model
     return EditRecipe(**shared, flow=flow_file, flow_model=flow_model, preset=preset, sampler=sampler)
+
+
+@contextlib.contextmanager
+def _once(said: set[str]) -> Iterator[None]:
+    """What is warned of meanwhile is said if it was not said before: the same job is done many times over."""
+    heard = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(heard):
+            yield
+    finally:
+        for line in heard.getvalue().splitlines():
+            warning = line.split(": ", 2)[-1] if line.startswith("warning: --preset") else line
+            if warning not in said:
+                say(line)
+            said.add(warning)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +162,7 @@ class _Work:
     recipe: TransferRecipe | EditRecipe
     edit: Edit
     flow_file: Path
+    said: set[str] = field(default_factory=set)
 
     def do(self, name: str) -> Made:
         image, seconds, settings = self._sampled(name) if name in SAMPLED else self._other(name)
@@ -150,7 +170,8 @@ class _Work:
         return Made(name, image.cpu(), seconds, measure(self.edit, image, device), settings)
 
     def _sampled(self, name: str) -> tuple[Tensor, float, dict[str, Any]]:
-        output = edit(_recipe_of(name, self.recipe, self.flow_file))
+        with _once(self.said):
+            output = edit(_recipe_of(name, self.recipe, self.flow_file))
         seconds = sum(output.timings.get(stage, 0.0) for stage in OF_THE_METHOD)
         return output.frames, seconds, {"preset": output.recipe.preset, **output.recipe.sampler.model_dump(mode="json")}
 

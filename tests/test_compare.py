@@ -13,7 +13,8 @@ from pictures import disc_photo, save_clip, save_flow, save_picture
 from tiny_sd import build_tiny_sd
 
 from mtransfer import peers
-from mtransfer.compare import SLOW, choose
+from mtransfer.compare import SLOW, _once, choose
+from mtransfer.console import warn
 from mtransfer.errors import InputError, ModelError
 from mtransfer.evaluate import FIGURES
 from mtransfer.fieldio import load_field
@@ -200,3 +201,11 @@ def test_what_cannot_be_evaluated_is_said(words, said, results, tmp_path, capsys
     ended = command(capsys, "evaluate", *words)
     assert ended.code == 2
     assert said in ended.message
+
+
+def test_what_every_run_would_warn_of_is_said_once(capsys) -> None:
+    said: set[str] = set()
+    for preset in ("sdedit", "repaint"):
+        with _once(said):
+            warn(f"--preset {preset}: it is no generator")
+    assert capsys.readouterr().err == "warning: --preset sdedit: it is no generator\n"

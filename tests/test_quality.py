@@ -88,3 +88,19 @@ def test_flow_that_is_not_trusted_is_carried_on_for_every_method() -> None:
     torn = flow.clone()
     torn[..., 20:30, 20:30], confidence[..., 20:30, 20:30] = 0, 0
     torch.testing.assert_close(completed(torn, confidence, torch.ones(1, 1, 64, 64)), flow, atol=0.2, rtol=0)
+
+
+def test_the_tables_of_a_page_are_written_anew_and_the_rest_stays(case, tmp_path, capsys) -> None:
+    page = tmp_path / "results.md"
+    page.write_text("# Results\n\n## What to read\n\nBy hand.\n\n## MotionBench, old\n\n### Old\n\n## Speed\n\nFast.\n")
+    words = ["-o", str(tmp_path / "out"), "--methods", "warp", "--results", str(page)]
+    for _ in range(2):  # done again it stays the same
+        assert quality.main([str(case), *words, "--automatic", str(case.parent)]) == 0
+        heads = [line for line in page.read_text().splitlines() if line.startswith("#")]
+        assert heads == [
+            *("# Results", "## What to read", "## MotionBench, reported half: 1 edits", "### All 1 cases"),
+            *("## Speed", "## The automatic set: 1 edits", "### All 1 cases"),
+        ]
+        assert "\nBy hand.\n\n## MotionBench" in page.read_text()
+        assert "\n\n## Speed\n\nFast.\n\n## The automatic" in page.read_text()
+        assert page.read_text().count("| warp |") == 8
