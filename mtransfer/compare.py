@@ -193,7 +193,8 @@ class _Work:
         """In a window about the edit, at the model's size; what it changed is added to what it began with."""
         photo, flow, mask = self.edit.photo, self.edit.flow, self.edit.mask
         region = make_draft(photo, flow, mask, photo).edit
-        begun = make_draft(photo, flow, mask).image if name == "inpaint" else photo
+        # Of dragging nothing is the photo's: on top of the photo's own detail the old outlines would show.
+        begun = make_draft(photo, flow, mask).image if name == "inpaint" else photo * (name != "drag")
         side = STABLE_DIFFUSION_SIDE_PX if name in peers.MODELS else model_side_px(self.recipe.model)
         rows, columns = WHOLE if name == "instruct" else window(region, SURROUNDINGS_SHARE, side)
         own, moved, inside, start = (each[..., rows, columns] for each in (photo, flow, mask, begun))

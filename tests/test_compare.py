@@ -12,7 +12,7 @@ from command_line import command, contents
 from pictures import disc_photo, save_clip, save_flow, save_picture
 from tiny_sd import build_tiny_sd
 
-from mtransfer import peers
+from mtransfer import baselines, peers
 from mtransfer.compare import SLOW, _once, choose
 from mtransfer.console import warn
 from mtransfer.errors import InputError, ModelError
@@ -83,6 +83,18 @@ def test_a_clip_and_set_are_compared_on_and_the_table_is_for_people(inputs, tmp_
 
 def row_figures(head: str) -> list[str]:
     return ["flow_raft_px", "flow_dis_px", "kept_ssim", "residue", "background_psnr_db", "seconds"]
+
+
+def test_what_dragging_made_shows_nothing_of_the_photos_own_detail(inputs, tmp_path, capsys, monkeypatch) -> None:
+    def plain(name: str, problem: baselines.Problem, *rest: object) -> tuple[torch.Tensor, int]:
+        return torch.full_like(problem.photo, 0.4), 0
+
+    monkeypatch.setattr(baselines, "run_method", plain)
+    words = ["compare", inputs / "photo.png", "--flow", inputs / "flow.npy", "--methods", "drag"]
+    assert command(capsys, *words, "-o", tmp_path / "out", "--quiet").code == 0
+    made, photo = (read_photo(path).image for path in (tmp_path / "out" / "drag.png", inputs / "photo.png"))
+    assert float((made[:, 60:100, 50:110] - 0.4).abs().max()) < 0.01
+    assert torch.equal(made[:, :20], photo[:, :20])
 
 
 @pytest.mark.slow
