@@ -24,8 +24,8 @@ from mtransfer.recipe import EditRecipe
 from mtransfer.subject import Subject, subject_from_mask
 from mtransfer.window import Window, swept
 
-PREVIEW_SIDE_PX = 320  # at which a drag is answered in well under a tenth of a second on one core
-PREVIEW_INVERTED_PX = 128  # the motion itself is smooth: see warp.forward_warp
+PREVIEW_SIDE_PX = 256  # at which a drag is answered in some 25 ms of one core
+PREVIEW_INVERTED_PX = 64  # the motion itself is smooth: see warp.forward_warp
 LEVELS = 255  # masks are kept as 8-bit pictures, and what is shown is what is kept
 MOST_PINS, FURTHEST_PX = 32, 20000.0
 

@@ -1,6 +1,7 @@
 """Every annotated function of the package checks its shapes and types while the tests run, and only then."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,15 @@ settings.load_profile("mtransfer")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """The cache of the tests alone, empty at their start."""
     os.environ["MTRANSFER_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def gui_url(tmp_path_factory: pytest.TempPathFactory, own_cache: None) -> Iterator[str]:
+    """The address of the editor, which all its tests share."""
+    from gui_server import served
+
+    with served(tmp_path_factory.mktemp("gui") / "log") as url:
+        yield url
 
 
 GOLDEN = Path(__file__).parent / "golden"
