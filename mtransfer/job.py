@@ -40,9 +40,7 @@ def run_to_folder(
     return _summary(output, out)
 
 
-def _animate(
-    recipe: AnimateRecipe, out: Path, overwrite: bool, metadata: bool, told: dict[str, Any]
-) -> dict[str, Any]:
+def _animate(recipe: AnimateRecipe, out: Path, overwrite: bool, metadata: bool, told: dict[str, Any]) -> dict[str, Any]:
     """As every job, but frames already painted are kept when it is interrupted, for the same command to go on with."""
     require_free(out, overwrite)
     scene = read_scene(recipe, **told)
