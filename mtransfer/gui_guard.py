@@ -24,7 +24,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_JSON = 4 * MB
 API = "/gradio_api"
 PAGES = ("/", "/config", "/info", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt", f"{API}/info")
-FOLDERS = ("/assets/", "/static/", "/svelte/", "/mtransfer/", f"{API}/heartbeat/", f"{API}/call/")
+FOLDERS = ("/assets/", "/static/", "/svelte/", "/mtransfer/", f"{API}/heartbeat/", f"{API}/call/", f"{API}/run/")
 JOIN, DATA, FILE, UPLOAD = f"{API}/queue/join", f"{API}/queue/data", f"{API}/file=", f"{API}/upload"
 ROUTES = (JOIN, DATA, UPLOAD, f"{API}/upload_progress", f"{API}/startup-events", f"{API}/cancel", f"{API}/reset")
 OWN_UPLOAD = "/mtransfer/upload"

@@ -143,14 +143,15 @@ def test_what_a_session_has_no_other_sees(client, other, photo, what) -> None:
     assert other.post("/mtransfer/preview", json=scene).status_code == 400
 
 
-def test_another_sessions_files_cannot_be_worked_on(client, other, photo) -> None:
+@pytest.mark.parametrize("route", ["queue/join", "call/edit", "call/v2/edit", "run/predict", "run/edit"])
+def test_another_sessions_files_cannot_be_worked_on(client, other, photo, route) -> None:
     path = gradio_upload(client, photo)
     asked = {"fn_index": 0, "session_hash": "mine", "data": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}
-    assert other.post("/gradio_api/queue/join", json=asked).status_code == 403
+    assert other.post(f"/gradio_api/{route}", json=asked).status_code == 403
     asked["data"] = [[{"deep": {"path": "/etc/passwd"}}]]
-    assert client.post("/gradio_api/queue/join", json=asked).status_code == 403
+    assert client.post(f"/gradio_api/{route}", json=asked).status_code == 403
     asked["data"] = [{"path": "http://127.0.0.1:1/x.png", "meta": {"_type": "gradio.FileData"}}]
-    assert client.post("/gradio_api/queue/join", json=asked).status_code == 403
+    assert client.post(f"/gradio_api/{route}", json=asked).status_code == 403
 
 
 def test_another_sessions_events_cannot_be_heard(client, other) -> None:
