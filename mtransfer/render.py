@@ -80,7 +80,6 @@ def prepare(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: P
     with run.stage("warp"):
         background = take_out(own, mask)
         draft = make_draft(own, flow.flow.to(run.device), mask, background)
-    warn_of_no_generator(recipe)
     job = Prepared(run, photo, subject, flow, panels, own, mask, draft)
     if not recipe.sampler.steps:
         return job
@@ -144,6 +143,7 @@ def _inserted(job: Prepared, part: Tensor) -> Tensor:
 
 def _measured(job: Prepared, edited: Tensor, evaluations: int) -> TransferOutput:
     run, draft = job.run, job.draft
+    warn_of_no_generator(run.recipe)
     with run.stage("measure"):
         metrics = _measure(run, job.own, edited, job.flow, job.mask, draft) | {"guided_evaluations": evaluations}
     panels = [

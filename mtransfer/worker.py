@@ -59,9 +59,12 @@ class _Maker:
                 make()
         except Exception as error:
             self.fail(error)
-        lines = heard.getvalue().splitlines()
-        self.record["warnings"] += [line for line in lines if line.startswith("warning: ")]
+        self.heard(heard)
         self.took(time.monotonic() - started)
+
+    def heard(self, said: io.StringIO) -> None:
+        lines = said.getvalue().splitlines()
+        self.record["warnings"] += [line for line in lines if line.startswith("warning: ")]
 
     def fail(self, error: Exception) -> None:
         if os.environ.get("MTRANSFER_DEBUG") == "1":
@@ -114,15 +117,17 @@ def _sample(makers: list[_Maker]) -> None:
 
     if not makers:
         return
-    started = time.monotonic()
+    started, said = time.monotonic(), io.StringIO()
     try:
-        outputs = finish([maker.prepared for maker in makers if maker.prepared])
+        with contextlib.redirect_stderr(said):
+            outputs = finish([maker.prepared for maker in makers if maker.prepared])
     except Exception as error:
         for maker in makers:
             maker.fail(error)
         return
     share_s = (time.monotonic() - started) / len(makers)
     for maker, output in zip(makers, outputs, strict=True):
+        maker.heard(said)
         maker.took(share_s)
         maker.attempt(partial(maker.write, output))
 
