@@ -122,6 +122,10 @@ BAD = {
 # Commands without a folder for results.
 BAD_ELSEWHERE = {
     "status {inputs}/absent": "absent",
+    "evaluate {inputs}/absent": "absent: holds no result; name a folder in which mtransfer wrote edited.png",
+    "compare {inputs}/absent.png --flow {inputs}/absent.npz -o {out} --quiet": "absent.png does not exist; check the name",
+    "compare {inputs}/disc.png --flow {inputs}/absent.npz -o {out} --quiet": "absent.npz",
+    "gui --auth nocolon": "--auth: write it as user:password",
     "flow {inputs}/absent.mp4 -o {out}.flo": "absent.mp4 does not exist",
     "flow {inputs}/text.mp4 -o {out}.flo": "text.mp4 is no video",
     "flow {inputs}/disc.png -o {out}.flo": "still picture; give a clip",
@@ -149,6 +153,7 @@ BAD_ELSEWHERE = {
 BAD_USAGE = {
     "": "",
     "wobble": "No such command 'wobble'",
+    "evaluate": "Missing argument 'results'",
     "transfer": "Missing argument 'clip'",
     "transfer a.mp4": "Missing argument 'photo'",
     "edit": "Missing argument 'photo'",
