@@ -123,7 +123,7 @@ BAD = {
 BAD_ELSEWHERE = {
     "status {inputs}/absent": "absent",
     "evaluate {inputs}/absent": "absent: holds no result; name a folder in which mtransfer wrote edited.png",
-    "compare {inputs}/absent.png --flow {inputs}/absent.npz -o {out} --quiet": "absent.png does not exist; check the name",
+    "compare {inputs}/absent.png --flow {inputs}/absent.npz -o {out} --quiet": "absent.png does not exist",
     "compare {inputs}/disc.png --flow {inputs}/absent.npz -o {out} --quiet": "absent.npz",
     "gui --auth nocolon": "--auth: write it as user:password",
     "flow {inputs}/absent.mp4 -o {out}.flo": "absent.mp4 does not exist",
