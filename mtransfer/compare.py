@@ -28,6 +28,7 @@ from mtransfer.instruction import instruction_of
 from mtransfer.models import STABLE_DIFFUSION_SIDE_PX, load_flow_model, model_side_px
 from mtransfer.part import model_size
 from mtransfer.recipe import EditRecipe, TransferRecipe
+from mtransfer.render import SURROUNDINGS_SHARE
 from mtransfer.run import pipeline_of
 from mtransfer.settings import SamplerSettings
 from mtransfer.transfer import edit, transfer
@@ -35,7 +36,6 @@ from mtransfer.window import WHOLE, window
 
 SLOW = ("best", "paper", "paper_50")  # minutes to an hour each: only when named
 AT_PHOTO_SIZE = ("warp", "warp_telea")
-SURROUNDINGS_SHARE = 0.35  # of what may change, on every side, for a model to go by
 OF_THE_METHOD = ("warp", "model", "sample")  # stages of a job that are not reading and measuring
 SHARED = ("photo", "model", "prompt", "negative_prompt", "seed", "device", "dtype", "low_memory", "guidance_decoder")
 

@@ -22,7 +22,23 @@ Made = tuple[str, str, dict[str, Any]]
 
 def add_api(model: str) -> None:
     """Register /edit, /transfer, /animate and /cancel in the page that is being built."""
+    with gr.Row(visible=False):
+        common = [_choice("preset", "fast"), gr.Number(0, label="seed"), _choice("prompt", "")]
+        subject = _choice("subject", "auto")
+        clipped = [subject, _choice("clip_subject", "auto"), gr.Number(1, label="strength")]
+        motion = [_choice("translate", ""), gr.Number(0, label="rotate"), gr.Number(1, label="scale")]
+        motion += [_choice("stretch", ""), _choice("pins", ""), subject]
+        photo, clip = gr.File(label="photo", type="filepath"), gr.File(label="clip", type="filepath")
+        made = [gr.File(label="result"), gr.File(label="recipe"), gr.JSON(label="figures")]
+        _endpoint(_edit_with(model), [photo, *motion, *common], made)
+        _endpoint(_transfer_with(model), [clip, photo, _choice("pair", ""), *clipped, *common], made)
+        _endpoint(
+            _animate_with(model), [clip, photo, _choice("frames", ""), *clipped, _choice("loop", "none"), *common], made
+        )
+        gr.Button().click(stop, None, None, queue=False, api_name="cancel")
 
+
+def _edit_with(model: str) -> Callable[..., Made]:
     def edit(
         photo: str,
         translate: str,
@@ -41,6 +57,10 @@ def add_api(model: str) -> None:
         values = motion | {"pin": tuple(pins.split())} | _chosen(model, preset, seed, prompt)
         return _done("edit", request, {"photo": photo}, values)
 
+    return edit
+
+
+def _transfer_with(model: str) -> Callable[..., Made]:
     def transfer(
         clip: str,
         photo: str,
@@ -57,6 +77,10 @@ def add_api(model: str) -> None:
         motion = {"pair": pair, "subject": subject, "clip_subject": clip_subject, "strength": strength}
         return _done("transfer", request, {"clip": clip, "photo": photo}, motion | _chosen(model, preset, seed, prompt))
 
+    return transfer
+
+
+def _animate_with(model: str) -> Callable[..., Made]:
     def animate(
         clip: str,
         photo: str,
@@ -75,18 +99,7 @@ def add_api(model: str) -> None:
         values = motion | {"loop": loop} | _chosen(model, preset, seed, prompt)
         return _done("animate", request, {"clip": clip, "photo": photo}, values)
 
-    with gr.Row(visible=False):
-        common = [_choice("preset", "fast"), gr.Number(0, label="seed"), _choice("prompt", "")]
-        subject = _choice("subject", "auto")
-        clipped = [subject, _choice("clip_subject", "auto"), gr.Number(1, label="strength")]
-        motion = [_choice("translate", ""), gr.Number(0, label="rotate"), gr.Number(1, label="scale")]
-        motion += [_choice("stretch", ""), _choice("pins", ""), subject]
-        photo, clip = gr.File(label="photo", type="filepath"), gr.File(label="clip", type="filepath")
-        made = [gr.File(label="result"), gr.File(label="recipe"), gr.JSON(label="figures")]
-        _endpoint(edit, [photo, *motion, *common], made)
-        _endpoint(transfer, [clip, photo, _choice("pair", ""), *clipped, *common], made)
-        _endpoint(animate, [clip, photo, _choice("frames", ""), *clipped, _choice("loop", "none"), *common], made)
-        gr.Button().click(stop, None, None, queue=False, api_name="cancel")
+    return animate
 
 
 def _choice(label: str, value: str) -> gr.Textbox:

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import io
+import json
 import os
 import queue
 import shutil
@@ -121,14 +122,12 @@ class Job:
         self._told.put(self._now)
 
     def _finished(self) -> dict[str, Any]:
-        import json
-
         from mtransfer.stored import RECIPE_FILE, carried_text
 
         result = self.home / RESULT
         names = sorted(path.name for path in result.iterdir() if path.is_file())
         shown = next(name for name in ("edited.png", "animation.mp4", "animation.gif") if name in names)
-        text = carried_text(result / ("edited.png" if shown == "edited.png" else shown))
+        text = carried_text(result / shown)
         (self.home / INPUTS / RECIPE_FILE).write_text(text, encoding="utf-8")
         figures = json.loads((result / "run.json").read_text(encoding="utf-8"))
         figures = {"metrics": figures["metrics"], "seconds": figures["seconds"], "seed": self.recipe.seed}
