@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from mtransfer import peers
-from mtransfer.draft import make_draft
 from mtransfer.dragging import drag
 from mtransfer.errors import InputError
 from mtransfer.guidance import FlowModel
 from mtransfer.instruction import instruction_of
 from mtransfer.sampler import MotionGuidedPipeline
 from mtransfer.settings import SamplerSettings
+from mtransfer.warp import forward_warp
 
 TELEA_RADIUS_PX = 5
 # Settings of the shared sampler, each a preset and what is changed of it.
@@ -119,7 +119,7 @@ def _alone(name: str, problem: Problem, pipe: MotionGuidedPipeline, seed: int, m
 
 def forward_warp_over(problem: Problem) -> Tensor:
     """The moved subject over the photo as it is: its old place still shows it."""
-    return make_draft(problem.photo, problem.flow, problem.mask, problem.photo).image
+    return _pasted(problem, problem.photo)
 
 
 def warp_telea(problem: Problem) -> Tensor:
@@ -128,4 +128,10 @@ def warp_telea(problem: Problem) -> Tensor:
     hole = (problem.mask[0, 0] > 0.05).byte().cpu().numpy()
     filled = cv2.inpaint(pixels, hole, TELEA_RADIUS_PX, cv2.INPAINT_TELEA).astype(np.float32) / 255
     background = torch.from_numpy(filled).permute(2, 0, 1)[None].to(problem.photo)
-    return make_draft(problem.photo, problem.flow, problem.mask, background).image
+    return _pasted(problem, background)
+
+
+def _pasted(problem: Problem, background: Tensor) -> Tensor:
+    """The warped subject over a background, by its warped mask."""
+    warped, target = forward_warp(problem.photo, problem.flow, problem.mask)
+    return background + target * (warped - background)

@@ -79,7 +79,8 @@ def sample_parts(
     start at the photo's own size, so moved detail stays as sharp as the photo. `carried`, at the size to sample, is
     added to the start beforehand.
     """
-    settings, size = run.recipe.sampler, size_to_sample(run, tools, parts[0].own)
+    settings = run.recipe.sampler.model_copy(update={"snap_mask": False})  # the part's has been
+    size = size_to_sample(run, tools, parts[0].own)
 
     def small(name: str) -> Tensor:
         return torch.cat([F.interpolate(getattr(part, name), size, mode="area") for part in parts])

@@ -19,6 +19,7 @@ from mtransfer.guidance import Energy, EnergyTerm, FlowModel
 from mtransfer.loop import ddim_timesteps
 from mtransfer.plan import Callback, Plan, build_denoiser, nothing_known, unguided
 from mtransfer.settings import SamplerSettings
+from mtransfer.snap import snapped_along
 
 OutputType = Literal["pil", "pt", "np"]
 SIDE_MULTIPLE = 64
@@ -104,7 +105,7 @@ class MotionGuidedPipeline(DiffusionPipeline):
         photo = _as_tensor(image).to(self._execution_device, torch.float32)
         flow = flow.to(photo)
         _check(photo, flow)
-        mask = flow.ne(0).any(dim=1, keepdim=True).to(photo) if mask is None else mask.to(photo)
+        mask, flow = _covered(photo, flow, mask, settings)
         draft = _drafts(photo, flow, mask, background)
         if settings.steps == 0:
             return MotionGuidedOutput(_as_type(draft.image, output_type), draft, None, 0)
@@ -195,6 +196,15 @@ class MotionGuidedPipeline(DiffusionPipeline):
         )
         embeddings: Tensor = self.text_encoder(tokens.input_ids.to(self._execution_device))[0]
         return embeddings
+
+
+def _covered(photo: Tensor, flow: Tensor, mask: Tensor | None, settings: SamplerSettings) -> tuple[Tensor, Tensor]:
+    """The masks of a batch and the flow in them."""
+    if mask is None or not settings.snap_mask:
+        return flow.ne(0).any(dim=1, keepdim=True).to(photo) if mask is None else mask.to(photo), flow
+    items = list(zip(photo.split(1), flow.split(1), mask.to(photo).split(1), strict=True))
+    flows, masks = zip(*(snapped_along(*item) or item[1:] for item in items), strict=True)
+    return torch.cat(masks), torch.cat(flows)
 
 
 def _drafts(photo: Tensor, flow: Tensor, mask: Tensor, background: Tensor | None) -> Draft:

@@ -35,6 +35,7 @@ class SamplerSettings(BaseModel):
     window: tuple[Share, Share] = Field(description="shares of the steps between which guidance acts")
     subject_until: Share = Field(description="share of the steps up to which the moved subject is held to its warp")
     crop: bool = Field(description="sample a window around what may change, not the whole photo")
+    snap_mask: bool = Field(description="draw a mask that is given, and misses the picture's edges, to them")
     edit_mask: bool = Field(description="hold all outside the edit region to the photo while sampling [m]")
     rounding: float = Field(ge=0, description="of 1: colour differences smaller than this weigh little; 0: L1 (paper)")
     oracle_flow: bool = Field(description="colour term along the target flow instead of the flow that is found")

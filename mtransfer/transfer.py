@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mtransfer.camera import pan
 from mtransfer.clip import Clip, parse_pair, probe, read_frames, require_pair
 from mtransfer.clipmotion import MOVING, ClipMotion, camera_on_photo, read_motion, retargeted
+from mtransfer.console import warn
 from mtransfer.elementary import edit_field
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
@@ -19,6 +21,8 @@ from mtransfer.render import Panels, Prepared, TransferOutput, finish, prepare
 from mtransfer.run import Run, start
 from mtransfer.segmenters import segment_by
 from mtransfer.shots import choose_shot
+from mtransfer.snap import snapped, snapped_along
+from mtransfer.stored import is_file
 from mtransfer.subject import Subject, read_mask, resolve_word, subject_from_mask
 from mtransfer.tracking import NOTHING_MOVES, subject_motion_px
 
@@ -61,22 +65,40 @@ def edit(recipe: EditRecipe | None = None, **options: Any) -> TransferOutput:
     """
     run, recipe = start(EditRecipe, recipe, **options)
     told_by_flow = recipe.flow is not None and recipe.subject in ("auto", MOVING)
-    photo, subjects = photo_and_subjects(run, "all" if told_by_flow else recipe.subject)
+    photo, subjects = photo_and_subjects(run, "all" if told_by_flow else recipe.subject, snap=recipe.flow is None)
     if told_by_flow:
         run.resolve(subject=MOVING)
     subject, flow = edit_field(recipe, photo, together(photo, subjects))
+    if recipe.flow is not None and recipe.sampler.snap_mask and any(is_file(spec) for spec in specs_of(recipe.subject)):
+        # A file's flow may end with the mask that was given.
+        drawn = snapped_along(photo.image[None], flow.flow, subject.mask[None])
+        if drawn is not None:
+            subject, flow = _redrawn(subject, drawn[1][0], recipe.subject), FlowField(drawn[0], flow.confidence)
     return finish([prepare(run, photo, subject, flow, [])])[0]
 
 
-def photo_and_subjects(run: Run, text: str) -> tuple[Photo, tuple[Subject, ...]]:
-    """The run's photo and its subjects that `text` names. Raises InputError and ModelError."""
+def photo_and_subjects(run: Run, text: str, *, snap: bool = True) -> tuple[Photo, tuple[Subject, ...]]:
+    """The run's photo and its subjects that `text` names; with `snap`, masks that miss its edges are drawn to them.
+
+    Raises InputError and ModelError.
+    """
     with run.stage("photo"):
         recipe = run.recipe
         photo = read_photo(recipe.photo)
         specs = [resolve_word(spec, photo.alpha) for spec in specs_of(text)]
         run.resolve(subject=";".join(specs))
         found = [segment_by(recipe.segmenter, photo.image, spec, photo.alpha, device=run.device) for spec in specs]
+        if snap and recipe.sampler.snap_mask:
+            for place, spec in enumerate(specs):
+                drawn = snapped(photo.image, found[place].mask) if is_file(spec) else None
+                found[place] = found[place] if drawn is None else _redrawn(found[place], drawn, spec)
         return photo, tuple(found)
+
+
+def _redrawn(subject: Subject, mask: Tensor, spec: str) -> Subject:
+    """The subject of a mask file `spec`, by another mask."""
+    warn(f"--subject {spec}: misses the photo's edges, so it is drawn to them; --set sampler.snap_mask=false keeps it")
+    return subject_from_mask(subject.image, mask)
 
 
 def together(photo: Photo, subjects: tuple[Subject, ...]) -> Subject:

@@ -1,0 +1,87 @@
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks.motionbench import Case, load_cases
+from mtransfer.field import affine_flow
+from mtransfer.metrics import fidelity, region_masks
+from mtransfer.models import load_pipeline
+from mtransfer.settings import SamplerSettings
+from mtransfer.snap import snapped, snapped_along
+from mtransfer.warp import grow, pixel_grid, shrink
+
+SIZE = (160, 200)
+
+
+def disc() -> Tensor:
+    """A mask with a crisp, soft-edged outline."""
+    x, y = pixel_grid(torch.zeros(1, 2, *SIZE))[0]
+    return (30.5 - ((x - 100).square() + (y - 80).square()).sqrt()).clamp(0, 1)[None]
+
+
+def photo() -> Tensor:
+    noise = 0.2 * torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(0))
+    red, green = (torch.tensor(colour).view(3, 1, 1) + noise for colour in ((0.7, 0.1, 0.1), (0.1, 0.5, 0.2)))
+    return disc() * red + (1 - disc()) * green
+
+
+def overlap(first: Tensor, second: Tensor) -> float:
+    return float(torch.minimum(first, second).sum() / torch.maximum(first, second).sum())
+
+
+FAULTY = {
+    "too large": grow(disc()[None], 6)[0],
+    "too small": shrink(disc()[None], 6)[0],
+    "shifted": disc().roll((5, -4), (1, 2)),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTY)
+def test_a_mask_that_misses_the_edges_is_drawn_to_them(fault) -> None:
+    drawn = snapped(photo(), FAULTY[fault])
+    assert drawn is not None
+    assert overlap(drawn, disc()) > 0.97 > 0.9 > overlap(FAULTY[fault], disc())
+
+
+def test_a_mask_that_lies_on_edges_stays() -> None:
+    assert snapped(photo(), disc()) is None
+    assert snapped(photo(), (disc() > 0.5).float()) is None
+
+
+def test_a_mask_of_a_part_of_a_thing_stays() -> None:
+    half = disc().clone()
+    half[..., 100:] = 0
+    assert snapped(photo(), half) is None
+
+
+@pytest.mark.parametrize("mask", [torch.zeros(1, *SIZE), torch.ones(1, *SIZE)])
+def test_a_mask_without_an_outline_stays(mask) -> None:
+    assert snapped(photo(), mask) is None
+
+
+def test_the_flow_is_carried_on_over_what_the_mask_gains() -> None:
+    turn = affine_flow(SIZE, (100.0, 80.0), rotate_deg=20).flow
+    given = FAULTY["too small"][None]
+    drawn = snapped_along(photo()[None], turn * (given > 0), given)
+    assert drawn is not None
+    gained = (drawn[1] > 0.5) & (given == 0)
+    assert int(gained.sum()) > 500
+    assert float((drawn[0] - turn).norm(dim=1, keepdim=True)[gained].mean()) < 0.5
+    assert not bool(drawn[0][(drawn[1] == 0).expand_as(drawn[0])].any())
+
+
+def imperfect_case() -> Case:
+    return next(case for case in load_cases("tuning") if case.imperfect and case.kind == "scale")
+
+
+def test_the_old_place_is_cleared_although_the_mask_is_wrong() -> None:
+    case, pipe = imperfect_case(), load_pipeline("embedded", torch.device("cpu"), torch.float32)
+    regions = region_masks(case.true_flow, case.subject)
+    found = {}
+    for snap in (False, True):
+        settings = SamplerSettings.from_preset("draft", snap_mask=snap)
+        made = pipe(case.source, case.flow, None, settings, mask=case.mask, output_type="pt")
+        found[snap] = fidelity(made.images, case.after, regions)
+    assert all(
+        found[True][region]["psnr_db"] > found[False][region]["psnr_db"] for region in ("subject", "vacated", "seam")
+    )
