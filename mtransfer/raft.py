@@ -4,7 +4,7 @@ The submodules are torchvision's; the update loop is ours, because torchvision's
 features nor takes a first guess. Teed and Deng, RAFT, ECCV 2020.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from torchvision.models.optical_flow._utils import make_coords_grid, upsample_fl
 from torchvision.models.optical_flow.raft import MaskPredictor
 
 from mtransfer.errors import ModelError
+from mtransfer.recurrence import Unit, recurrent_units
 
 STRIDE = 8  # pixels a cell of RAFT's feature map
 MIN_SIDE_PX = 128  # below it the coarsest level of RAFT's correlation pyramid is a single cell
@@ -44,7 +45,7 @@ class SourceFeatures:
 
     features: Tensor  # [B,C,H/8,W/8]
     hidden: Tensor  # [B,D,H/8,W/8]
-    context: Tensor  # [B,E,H/8,W/8]
+    units: list[Unit]  # that carry the hidden state on
 
 
 def build_raft(name: str, weights: Path | None) -> RAFT:
@@ -73,7 +74,8 @@ def encode_source(net: RAFT, image: Float[Tensor, "B 3 H W"]) -> SourceFeatures:
     context_out = net.context_encoder(scaled)
     hidden_size = net.update_block.hidden_state_size
     hidden, context = torch.split(context_out, [hidden_size, context_out.shape[1] - hidden_size], dim=1)
-    return SourceFeatures(net.feature_encoder(scaled), torch.tanh(hidden), F.relu(context))
+    units = recurrent_units(net, F.relu(context))
+    return SourceFeatures(net.feature_encoder(scaled), torch.tanh(hidden), units)
 
 
 def refine(
@@ -87,19 +89,29 @@ def refine(
 
     Equal to torchvision's forward when `start` is None.
     """
+    return [_upsampled(net, *state) for state in _states(net, source, image, updates, start)]
+
+
+def _upsampled(net: RAFT, hidden: Tensor, cells: Tensor) -> Tensor:
+    return upsample_flow(flow=cells, up_mask=None if net.mask_predictor is None else net.mask_predictor(hidden))
+
+
+def _states(
+    net: RAFT, source: SourceFeatures, image: Tensor, updates: int, start: Tensor | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Hidden state and flow in cells after each update."""
     net.corr_block.build_pyramid(source.features, net.feature_encoder(2 * image - 1))
     cells = source.features.shape
     grid = make_coords_grid(cells[0], cells[2], cells[3], image.device)
     position, hidden = grid if start is None else grid + start, source.hidden
-    flows = []
     for _ in range(updates):
         position = position.detach()
         correlation = net.corr_block.index_pyramid(centroids_coords=position)
-        hidden, delta = net.update_block(hidden, source.context, correlation, position - grid)
-        position = position + delta
-        mask = None if net.mask_predictor is None else net.mask_predictor(hidden)
-        flows.append(upsample_flow(flow=position - grid, up_mask=mask))
-    return flows
+        motion = net.update_block.motion_encoder(position - grid, correlation)
+        for unit in source.units:
+            hidden = unit(hidden, motion)
+        position = position + net.update_block.flow_head(hidden)
+        yield hidden, position - grid
 
 
 def padding_for(height: int, width: int) -> tuple[int, int]:
@@ -154,7 +166,8 @@ class FlowNet:
         flow: Tensor | None = None
         for size, source in zip(self._sizes, self._sources, strict=True):
             start = None if flow is None else _to_cells(flow.detach(), size, source.features.shape[-2:])
-            padded = refine(self.net, source, pad(_shrink(image, size)), self.updates, start)[-1]
+            *_, last = _states(self.net, source, pad(_shrink(image, size)), self.updates, start)
+            padded = _upsampled(self.net, *last)
             flow = padded[..., : size[0], : size[1]]
         assert flow is not None, "encode() comes before flow()"
         return flow
