@@ -1,13 +1,16 @@
 PYTHON := $(shell command -v python3.11 || command -v python3)
 READY := .venv/.ready
 
-.PHONY: demo test check train-data train-flow train-denoiser train-segmenter train-evaluate
+.PHONY: demo test test-slow check train-data train-flow train-denoiser train-segmenter train-evaluate
 
 demo: $(READY)
 	.venv/bin/mtransfer transfer samples/cup.mp4 samples/wooden_bird.jpg --pair 32:42 -o out/demo --overwrite
 
 test: $(READY)
-	.venv/bin/python -m pytest -m "not needs_cuda"
+	.venv/bin/python -m pytest -m "not slow and not needs_cuda"
+
+test-slow: $(READY)
+	.venv/bin/python -m pytest -m "slow and not needs_cuda"
 
 check: $(READY)
 	.venv/bin/ruff check .
