@@ -113,6 +113,8 @@ def _asked(
         raise InputError(
             f"{len(inputs)} files{' and --flow' if flow else ''}: give PHOTO with --flow FILE, or CLIP PHOTO"
         )
+    if flow is None and not overrides:
+        raise InputError("no motion: give --flow FILE, one as --set translate=40,0, or CLIP PHOTO")
     if given_for_clip := [key for key, value in of_clip.items() if value not in ("", "auto")]:
         raise InputError(f"--{given_for_clip[0].replace('_', '-')}: is of a clip, and none is given")
     return Asked(EditRecipe.build(given | {"photo": inputs[0], "flow": flow}, overrides), chosen, instruction, named)

@@ -91,7 +91,8 @@ def progress(*, quiet: bool) -> Iterator[Report]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[energy]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task("", total=1, energy="")
 
         def report(stage: str, done: int, total: int, energy: float | None) -> None:

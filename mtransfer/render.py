@@ -4,6 +4,7 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -171,10 +172,10 @@ def _reporter(jobs: Sequence[Prepared]) -> Callback:
     def report(pipe: Any, index: int, t: int, values: dict[str, Any]) -> None:
         if values["energy"] is not None:
             last[:] = values["energy"].total.tolist()
-        for job, energy in zip(jobs, last, strict=True):
+        for job, energy, x0 in zip(jobs, last, values["x0"].split(1), strict=True):
             job.run.report("sample", index + 1, values["count"], energy)
             if job.run.watch:
-                job.run.watch(lambda: pipe.decode_latents(values["x0"][:1]).clamp(0, 1))
+                job.run.watch(partial(lambda x0: pipe.decode_latents(x0).clamp(0, 1), x0))
 
     return report
 

@@ -125,6 +125,7 @@ BAD_ELSEWHERE = {
     "evaluate {inputs}/absent": "absent: holds no result; name a folder in which mtransfer wrote edited.png",
     "compare {inputs}/absent.png --flow {inputs}/absent.npz -o {out} --quiet": "absent.png does not exist",
     "compare {inputs}/disc.png --flow {inputs}/absent.npz -o {out} --quiet": "absent.npz",
+    "compare {inputs}/disc.png -o {out} --quiet": "no motion: give --flow FILE, one as --set translate=40,0",
     "gui --auth nocolon": "--auth: write it as user:password",
     "flow {inputs}/absent.mp4 -o {out}.flo": "absent.mp4 does not exist",
     "flow {inputs}/text.mp4 -o {out}.flo": "text.mp4 is no video",

@@ -57,15 +57,17 @@ def test_a_warning_is_one_line_on_stderr(capsys) -> None:
     assert capsys.readouterr() == ("", "warning: --prompt: has no effect\n")
 
 
-def test_progress_goes_to_stderr_and_quiet_says_nothing(capsys) -> None:
-    for quiet in (False, True):
-        with console.progress(quiet=quiet) as report:
-            report("sample", 1, 40, 3.14159)
-            report("sample", 2, 40, None)
-            report("measure", 0, 1, None)
-        out, err = capsys.readouterr()
-        assert out == ""
-        assert quiet == (err == "")
+@pytest.mark.parametrize("quiet", [False, True])
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_is_for_a_terminals_stderr_unless_quiet(quiet, terminal, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1" if terminal else "0")
+    with console.progress(quiet=quiet) as report:
+        report("sample", 1, 40, 3.14159)
+        report("sample", 2, 40, None)
+        report("measure", 0, 1, None)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert (err != "") == (terminal and not quiet)
 
 
 def test_the_bar_shows_stage_step_and_energy(capsys, monkeypatch) -> None:
