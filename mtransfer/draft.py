@@ -8,14 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mtransfer.exemplar import WORK_SIDE_PX, fill_exemplar
-from mtransfer.fill import fill_smooth
 from mtransfer.warp import INVERTED_SIDE_PX, forward_warp, grow, vacated_mask
 from mtransfer.window import swept, window
 
 FEATHER_PX = 3
 SURROUNDINGS_SHARE = 1.0  # of a hole, on every side, from which it is filled
 HALO_SHARE = 0.012  # of the long side: how far a subject's blurred edge and contact shadow reach beyond its mask
-HALO_CONTRAST = 0.06  # of 1: less of a difference from the surroundings is none
 
 
 @dataclass(frozen=True)
@@ -70,24 +68,11 @@ def _draft(photo: Tensor, flow: Tensor, mask: Tensor, background: Tensor, *, hal
 
 
 def take_out(photo: Float[Tensor, "1 3 H W"], mask: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 3 H W"]:
-    """The photo with the masked subject, and its halo where one shows, filled from what is around it."""
-    hole, filled = _to_fill(photo, (mask > 0.05).to(photo)), photo.clone()
+    """The photo with the masked subject, its halo too, filled from what is around it."""
+    hole, filled = grow((mask > 0.05).to(photo), halo_px(photo)), photo.clone()
     rows, columns = window(hole, SURROUNDINGS_SHARE, WORK_SIDE_PX)
     filled[..., rows, columns] = fill_exemplar(photo[..., rows, columns], hole[..., rows, columns])
     return filled
-
-
-def _to_fill(photo: Tensor, subject: Tensor) -> Tensor:
-    """The subject, the pixel beside it, and of the band around it what differs from the picture beyond the band."""
-    halo = halo_px(photo)
-    band = grow(subject, halo) - subject
-    beyond = fill_smooth(photo, 1 - band - subject)
-    window_px = 2 * halo + 1
-    difference, share = (
-        F.avg_pool2d(each * band, window_px, stride=1, padding=halo) for each in (photo - beyond, torch.ones_like(band))
-    )
-    shows = (difference.abs().amax(dim=1, keepdim=True) > HALO_CONTRAST * share).to(band)
-    return torch.maximum(grow(subject, 1), (subject + band) * grow(band * shows, 1))
 
 
 def halo_px(photo: Tensor) -> int:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mtransfer.draft import FEATHER_PX, Draft, blend, feather, halo_px, make_draft, take_out
+from mtransfer.draft import FEATHER_PX, Draft, blend, feather, make_draft, take_out
 from mtransfer.field import affine_flow, translate_flow
 from mtransfer.warp import grow
 
@@ -127,16 +127,6 @@ def test_blending_leaves_the_photos_pixels_outside_and_no_old_outline_inside() -
     assert (redness(blended) * (draft.target == 0)).abs().max() < 1e-4
     changed = torch.maximum(draft.target, draft.vacated) > 0
     torch.testing.assert_close(blended * changed, draft.image * changed, atol=1e-4, rtol=0)
-
-
-def test_the_band_around_a_subject_is_filled_where_something_shows_in_it_alone() -> None:
-    halo = halo_px(red_square())
-    left, right = torch.zeros_like(square()), torch.zeros_like(square())
-    left[..., 28:46, 34 - halo : 34], right[..., 28:46, 59 : 58 + halo] = 1, 1
-    shadowed = red_square() * (1 - 0.5 * left)
-    without = take_out(shadowed, square())
-    assert float(without[(left > 0).expand_as(without)].mean()) > 0.4  # the shadow, of 0.25, is gone
-    assert torch.equal(without * right, shadowed * right)
 
 
 def test_a_soft_edge_does_not_take_along_what_was_behind_it() -> None:
