@@ -25,6 +25,7 @@ from mtransfer.subject import Subject, subject_from_mask
 from mtransfer.window import Window, swept
 
 PREVIEW_SIDE_PX = 256  # at which a drag is answered in some 25 ms of one core
+SETTLED_SIDE_PX = 768  # when nothing is dragged: in some tenths of a second
 PREVIEW_INVERTED_PX = 64  # the motion itself is smooth: see warp.forward_warp
 LEVELS = 255  # masks are kept as 8-bit pictures, and what is shown is what is kept
 MOST_PINS, FURTHEST_PX = 32, 20000.0
@@ -99,9 +100,9 @@ class Stage:
     share: float
 
 
-def set_stage(image: Float[Tensor, "3 H W"], masks: Sequence[Float[Tensor, "1 H W"]]) -> Stage:
-    """Bring photo and masks to preview size and take the objects out, which takes a moment."""
-    share = min(1.0, PREVIEW_SIDE_PX / max(image.shape[-2:]))
+def set_stage(image: Float[Tensor, "3 H W"], masks: Sequence[Float[Tensor, "1 H W"]], side_px: int) -> Stage:
+    """Bring photo and masks to a long side of `side_px` and take the objects out, which takes a moment."""
+    share = min(1.0, side_px / max(image.shape[-2:]))
     size = [max(8, round(side * share)) for side in image.shape[-2:]]
     photo, *small = (F.interpolate(each[None], size, mode="area") for each in (image, *masks))
     subjects = tuple(subject_from_mask(photo[0], mask[0]) for mask in small)

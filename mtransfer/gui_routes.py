@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from mtransfer.errors import InputError, MTransferError
-from mtransfer.gui_edit import Shown, brushed, preview, set_stage
+from mtransfer.gui_edit import PREVIEW_SIDE_PX, SETTLED_SIDE_PX, Shown, brushed, preview, set_stage
 from mtransfer.gui_jobs import INPUTS, RESULT, jpeg
 from mtransfer.gui_store import LIMITS, MB, Session, Thing, look_at, require_suffix
 from mtransfer.gui_tasks import keep_mask, mask_of, scene_of, subjects_of
@@ -172,13 +172,17 @@ def mask(request: Request, name: str) -> Response:
 
 @router.post("/preview")
 async def live(request: Request) -> Response:
-    """The draft of the editor's scene: a JPEG of what has changed, and where it belongs in the headers."""
+    """The draft of the editor's scene: a JPEG of what has changed, and where it belongs in the headers.
+
+    With {"settled": true} in finer pixels, which is too slow for a drag.
+    """
 
     def make(session: Session, values: dict[str, Any]) -> Response:
         shown: Shown = "flow" if values.pop("shown", "picture") == "flow" else "picture"
+        side_px = SETTLED_SIDE_PX if values.pop("settled", False) else PREVIEW_SIDE_PX
         scene = scene_of(values)
-        key = (scene.photo, *(each.mask for each in scene.objects))
-        stage = session.stage(key, lambda: _stage(session, scene))
+        key = (str(side_px), scene.photo, *(each.mask for each in scene.objects))
+        stage = session.stage(key, lambda: _stage(session, scene, side_px))
         _, made = preview(stage, scene.motions, shown)
         rows, columns = made.window
         box = (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
@@ -193,9 +197,9 @@ async def live(request: Request) -> Response:
     return answer
 
 
-def _stage(session: Session, scene: Any) -> Any:
+def _stage(session: Session, scene: Any, side_px: int) -> Any:
     image, subjects = subjects_of(session, scene)
-    return set_stage(image, [subject.mask for subject in subjects])
+    return set_stage(image, [subject.mask for subject in subjects], side_px)
 
 
 @router.get("/things/{name}")

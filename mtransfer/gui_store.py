@@ -23,7 +23,7 @@ SUFFIXES = {
 LIMITS = {"photo": 64 * MB, "clip": 512 * MB}
 MOST_IN_ALL = 2048 * MB  # of one session
 MOST_SESSIONS = 256
-STAGES_KEPT = 4
+STAGES_KEPT = 8
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,15 @@ class Session:
     def stage(self, key: tuple[str, ...], make: Any) -> Any:
         """What `make` makes for a key, made once; a few are kept."""
         with self.lock:
-            if key not in self.stages:
-                self.stages[key] = make()
+            found = self.stages.get(key)
+        # Made outside the lock, for a quick stage must not wait for a slow one.
+        made = make() if found is None else found
+        with self.lock:
+            self.stages[key] = made
             self.stages.move_to_end(key)
             while len(self.stages) > STAGES_KEPT:
                 self.stages.popitem(last=False)
-            return self.stages[key]
+        return made
 
     def owns(self, path: str) -> bool:
         """Whether a file is this session's own. Links are followed first."""

@@ -88,6 +88,10 @@ class Editor:
         self.page.mouse.up()
         self.until("!editor.asking && !editor.gesture")
 
+    def settle(self) -> None:
+        """Wait for the preview in finer pixels, which follows once nothing changes."""
+        self.until("editor.made && editor.made.size[0] > 256")
+
     def tool(self, name: str) -> None:
         self.page.locator(f"[data-tool={name}]").click()
 
@@ -152,6 +156,13 @@ def test_a_drag_is_seen_at_once(editor) -> None:
     assert min(latencies) < 1000 / LEAST_FPS
 
 
+def test_what_has_come_to_rest_is_shown_in_the_photos_own_pixels(editor) -> None:
+    x, y = editor.middle()
+    editor.drag((x, y), (x + DRAG_PX, y))
+    editor.settle()
+    assert editor.ask("editor.made.size[0] === Math.min(768, editor.photo.width)")
+
+
 @pytest.mark.parametrize(
     ("kind", "turned", "field", "expected"),
     [
@@ -181,6 +192,7 @@ def test_two_pins_bend_and_undo_takes_every_step_back(editor) -> None:
     editor.page.mouse.click(*editor.at(*still))
     editor.drag(moved, (moved[0], moved[1] + 30))
     assert [pin[2:] for pin in editor.motion()["pins"]] == [[0, 0], [pytest.approx(0, abs=1), pytest.approx(30, abs=1)]]
+    editor.settle()
     bent = editor.shot()
     for _ in range(2):
         editor.page.get_by_role("button", name="Undo").click()
@@ -193,6 +205,7 @@ def test_two_pins_bend_and_undo_takes_every_step_back(editor) -> None:
     editor.tool("pin")
     editor.until("!editor.asking && editor.object.motion.pins.length === 2")
     editor.ask("(editor.pin = 1, editor.show())")
+    editor.settle()
     assert np.array_equal(editor.shot(), bent)
     assert top < bottom
 

@@ -5,7 +5,6 @@ import torch
 from pictures import CENTRE_XY, RADIUS_PX, SIDE_PX, disc, disc_photo, save_mask, save_picture
 from pydantic import ValidationError
 
-from mtransfer import gui_edit
 from mtransfer.errors import InputError
 from mtransfer.field import resize
 from mtransfer.gui_edit import Motion, brushed, centroid, field_of, preview, quantised, recipe_of, set_stage
@@ -37,10 +36,9 @@ def test_the_flow_is_that_of_the_command(name, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", MOTIONS)
-def test_the_preview_shows_the_flow_that_is_sent(name, monkeypatch) -> None:
-    monkeypatch.setattr(gui_edit, "PREVIEW_SIDE_PX", SIDE_PX // 2)
+def test_the_preview_shows_the_flow_that_is_sent(name) -> None:
     motion = MOTIONS[name]
-    stage = set_stage(disc_photo(), [MASK])
+    stage = set_stage(disc_photo(), [MASK], SIDE_PX // 2)
     shown, _ = preview(stage, [motion])
     sent = resize(field_of([own_subject()], [motion]), shown.size)
     inside = (stage.mask > 0.99).expand(-1, 2, -1, -1)
@@ -48,7 +46,7 @@ def test_the_preview_shows_the_flow_that_is_sent(name, monkeypatch) -> None:
 
 
 def test_the_preview_moves_the_object_by_as_much_as_asked() -> None:
-    stage = set_stage(disc_photo(), [MASK])
+    stage = set_stage(disc_photo(), [MASK], SIDE_PX)
     _, shown = preview(stage, [Motion(dx=40)])
     picture = stage.photo[0].clone()
     picture[:, shown.window[0], shown.window[1]] = shown.image
@@ -58,7 +56,7 @@ def test_the_preview_moves_the_object_by_as_much_as_asked() -> None:
 
 
 def test_a_flow_is_shown_as_colour_over_the_object_alone() -> None:
-    stage = set_stage(disc_photo(), [MASK])
+    stage = set_stage(disc_photo(), [MASK], SIDE_PX)
     _, shown = preview(stage, [Motion(dx=10)], "flow")
     changed = (shown.image - stage.photo[0]).abs().amax(dim=0) > 0.05
     assert changed[stage.mask[0, 0] > 0.5].float().mean() > 0.95

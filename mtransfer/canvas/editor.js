@@ -4,7 +4,7 @@ import { ask, get, picture, post, sources } from "/mtransfer/canvas/net.js";
 import { paint } from "/mtransfer/canvas/paint.js";
 import { backward, dragged, forward, fresh, handles, holds, isStill, pinPlaces } from "/mtransfer/canvas/shape.js";
 
-const CLICK_PX = 5, REACH_PX = 14, MOST_STEPS = 100;
+const CLICK_PX = 5, REACH_PX = 14, MOST_STEPS = 100, SETTLED_MS = 200;
 
 class Editor {
   constructor(element) {
@@ -12,7 +12,7 @@ class Editor {
     this.part = Object.fromEntries([...element.querySelectorAll("[data-is]")].map((each) => [each.dataset.is, each]));
     this.photo = null; this.objects = []; this.active = -1; this.pin = -1; this.tool = "select";
     this.gesture = null; this.made = null; this.past = []; this.now = -1;
-    this.stats = { latencies: [], shown: 0 }; this.asking = false; this.again = false;
+    this.stats = { latencies: [], shown: 0 }; this.asking = false; this.again = false; this.turn = 0;
     sources("photo", this.part.file, this.part.samples, this.part.frame, (facts) => this.open(facts), (line) => this.tell(line));
     this.listen();
     new ResizeObserver(() => this.fit()).observe(this.part.frame);
@@ -221,20 +221,37 @@ class Editor {
   async preview() {
     if (this.asking) { this.again = true; return; }
     if (!this.photo || !this.objects.length) { this.made = null; this.show(); return; }
-    this.asking = true;
+    this.asking = true; this.turn += 1;
     const begun = performance.now(), flow = this.part.flow.checked;
     const still = this.objects.every(({ motion }) => isStill(motion));
     try {
-      const answer = await post("preview", { ...this.state(), shown: flow ? "flow" : "picture" });
-      const bitmap = await createImageBitmap(await answer.blob());
-      const numbers = (name) => answer.headers.get(name).split(",").map(Number);
+      const made = await this.drawn({ shown: flow ? "flow" : "picture" });
       // Of what does not move the photo itself is the best picture; asking has set the stage for the first drag.
-      this.made = still && !flow ? null : { bitmap, box: numbers("x-box"), size: numbers("x-size") };
+      this.made = still && !flow ? null : made;
       this.noted(performance.now() - begun);
     } catch (error) { this.tell(error.message); }
     this.asking = false;
     if (this.again) { this.again = false; this.preview(); }
+    else if (this.made && !flow) this.settle();
     this.show();
+  }
+
+  async drawn(options) {
+    const answer = await post("preview", { ...this.state(), ...options });
+    const bitmap = await createImageBitmap(await answer.blob());
+    const numbers = (name) => answer.headers.get(name).split(",").map(Number);
+    return { bitmap, box: numbers("x-box"), size: numbers("x-size") };
+  }
+
+  // When nothing has changed for a moment, the same picture in finer pixels.
+  async settle() {
+    const turn = this.turn, current = () => turn === this.turn && !this.gesture && this.made;
+    await new Promise((done) => setTimeout(done, SETTLED_MS));
+    if (!current()) return;
+    try {
+      const made = await this.drawn({ settled: true });
+      if (current()) { this.made = made; this.show(); }
+    } catch (error) { this.tell(error.message); }
   }
 
   noted(latency) {
