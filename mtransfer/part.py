@@ -20,6 +20,7 @@ from mtransfer.sampler import SIDE_MULTIPLE, MotionGuidedPipeline
 from mtransfer.window import Window
 
 SHORTEST_SIDE_PX = 128
+ALIKE = 0.05  # of 1: pictures that differ by more show different things
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,9 @@ def sample_parts(
 ) -> tuple[list[Tensor], int]:
     """The edited parts at their own sizes, and the number of guided evaluations; all are sampled in one pass.
 
-    Several must have one size to be sampled at. What the sampler changed of a start at the model's size is added to the
-    start at the photo's own size, so moved detail stays as sharp as the photo. `carried`, at the size to sample, is
-    added to the start beforehand.
+    Several must have one size to be sampled at. What the sampler changed of a warp at the model's size is added to the
+    warp at the photo's own size, so moved detail stays as sharp as the photo; what began otherwise gets its detail from
+    `with_detail`. `carried`, at the size to sample, is added to the start beforehand.
     """
     settings = run.recipe.sampler.model_copy(update={"snap_mask": False})  # the part's has been
     size = size_to_sample(run, tools, parts[0].own)
@@ -102,15 +103,28 @@ def sample_parts(
         callback_on_step_end=on_step,
         output_type="pt",
     )
-    from_warp = settings.start == "warp"
-    changes = (result.images - (result.draft.image if from_warp else own)).split(1)
-    pairs = zip(parts, changes, strict=True)
-    return [_changed(part, part.start if from_warp else part.own, change) for part, change in pairs], result.evaluations
+    if settings.start == "warp":
+        pairs = zip(parts, (result.images - result.draft.image).split(1), strict=True)
+        larger = [part.start + _enlarged(change, part) for part, change in pairs]
+    else:
+        larger = [with_detail(part, each) for part, each in zip(parts, result.images.split(1), strict=True)]
+    finished = [blend(part.own, each.clamp(0, 1), part.edit) for part, each in zip(parts, larger, strict=True)]
+    return finished, result.evaluations
 
 
-def _changed(part: Part, base: Tensor, change: Tensor) -> Tensor:
-    larger = F.interpolate(change, part.own.shape[-2:], mode="bicubic", align_corners=False)
-    return blend(part.own, (base + larger).clamp(0, 1), part.edit)
+def _enlarged(small: Tensor, part: Part) -> Tensor:
+    return F.interpolate(small, part.own.shape[-2:], mode="bicubic", align_corners=False)
+
+
+def with_detail(part: Part, sampled: Tensor) -> Tensor:
+    """What was sampled [1,3,h,w], at the part's own size, with the detail of its draft or photo where they look alike."""
+    image, left = _enlarged(sampled, part), torch.ones_like(part.mask)
+    for sharp in (part.start, part.own):
+        small = F.interpolate(sharp, sampled.shape[-2:], mode="area")
+        alike = torch.exp(-((sampled - small).square().mean(dim=1, keepdim=True)) / ALIKE**2)
+        share = left * F.interpolate(alike, left.shape[-2:], mode="bilinear", align_corners=False)
+        image, left = image + share * (sharp - _enlarged(small, part)), left - share
+    return image
 
 
 def _noise(recipe: PhotoRecipe) -> Tensor | None:
