@@ -117,7 +117,7 @@ def _enlarged(small: Tensor, part: Part) -> Tensor:
 
 
 def with_detail(part: Part, sampled: Tensor) -> Tensor:
-    """What was sampled [1,3,h,w], at the part's own size, with the draft's or the photo's detail where it looks alike."""
+    """What was sampled [1,3,h,w], at the part's own size, with the draft's or photo's detail where it looks alike."""
     image, left = _enlarged(sampled, part), torch.ones_like(part.mask)
     for sharp in (part.start, part.own):
         small = F.interpolate(sharp, sampled.shape[-2:], mode="area")
