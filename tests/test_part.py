@@ -1,11 +1,25 @@
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mtransfer.field import translate_flow
-from mtransfer.part import Part, with_detail
+from mtransfer.part import Part, model_size, with_detail
 
 SIZE, SMALL = (64, 96), (16, 24)
+
+
+@pytest.mark.parametrize(
+    ("size", "long_side", "wanted"),
+    [
+        ((600, 900), 256, (192, 256)),
+        ((900, 600), 512, (512, 320)),
+        ((100, 1000), 256, (128, 256)),
+        ((64, 64), 256, (256, 256)),
+    ],
+)
+def test_the_models_size_keeps_the_shape(size, long_side, wanted) -> None:
+    assert model_size(size, long_side) == wanted
 
 
 def checks(step: int) -> Tensor:
