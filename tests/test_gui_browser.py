@@ -298,3 +298,31 @@ def test_from_a_click_to_an_image_that_the_command_line_repeats(editor, tmp_path
     assert "px" in card.inner_text()
     card.get_by_role("button", name="Open in the editor").click()
     editor.until("editor.object && editor.object.motion.dx > 0 && editor.now === 0")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command_name", "frames", "result"), [("transfer", "0:12", "img"), ("animate", "0:3", "video")]
+)
+def test_a_clip_moves_a_photo_in_the_page(browser, gui_url, command_name, frames, result) -> None:
+    editor = Editor(browser, gui_url)
+    page = editor.page
+    page.get_by_role("tab", name=command_name.title()).click()
+    motion = page.locator(f"[data-command={command_name}]")
+    for kind, name in (("clip", "cup.mp4"), ("photo", SAMPLE)):
+        samples = motion.locator(f"[data-is={kind}-samples]")
+        samples.locator(f"option[value='{name}']").wait_for(state="attached", timeout=WAIT_MS)
+        samples.select_option(name)
+        page.wait_for_function(f"window.mtransfer.{command_name}.facts.{kind}", timeout=WAIT_MS)
+    motion.locator("[data-option=range]").fill(frames)
+    page.get_by_label("Preset").locator("visible=true").click()
+    page.get_by_role("option", name="draft").locator("visible=true").click()
+    page.locator(f"#mt-{command_name}-go").click()
+    told = page.locator(f"#mt-{command_name}-told")
+    told.locator("[data-state=done]").wait_for(timeout=WAIT_MS)
+    assert told.locator(result).count() >= 1
+    if shots := os.environ.get("MTRANSFER_GUI_SHOTS"):
+        page.wait_for_timeout(1000)
+        page.screenshot(path=f"{shots}/{command_name}.png", full_page=True)
+    assert editor.faults == []
+    page.context.close()
