@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtransfer.errors import InputError
+from mtransfer.matte import enlarge_mask
 from mtransfer.photo import read_photo
 
 WORK_SIDE_PX = 384  # GrabCut's cost grows with the area; edges are refined by resampling
@@ -138,7 +139,7 @@ def _small(image: Tensor) -> NDArray[np.uint8]:
 
 
 def _cut_out(image: Tensor, seed: NDArray[np.uint8], keep: NDArray[np.bool_]) -> Tensor:
-    """GrabCut from a seed, the parts that touch `keep` kept, at its own size, soft-edged; empty where it fails."""
+    """GrabCut from a seed, the parts that touch `keep` kept, at the picture's size; empty where it fails."""
     small = _small(image)
     if small.std(axis=(0, 1)).max() < FLAT_LEVELS:
         return torch.zeros_like(image[:1])
@@ -149,9 +150,8 @@ def _cut_out(image: Tensor, seed: NDArray[np.uint8], keep: NDArray[np.bool_]) ->
     except cv2.error:  # no pixel of subject, or none of background, to learn from
         return torch.zeros_like(image[:1])
     found = _clean((seed == cv2.GC_FGD) | (seed == cv2.GC_PR_FGD), keep)
-    mask = torch.from_numpy(found.astype(np.float32))[None, None]
-    smooth = F.interpolate(mask, image.shape[-2:], mode="bicubic", align_corners=False)[0]
-    return (2 * smooth - 0.5).clamp(0, 1).to(image)
+    mask = torch.from_numpy(found.astype(np.float32))[None].to(image)
+    return mask if mask.shape[-2:] == image.shape[-2:] else enlarge_mask(image, mask)
 
 
 def _clean(found: NDArray[np.bool_], keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
