@@ -92,15 +92,15 @@ class MotionGuidedPipeline(DiffusionPipeline):
     ) -> MotionGuidedOutput:
         """Move what `mask` covers of `image` along `flow`; several of one size in one pass.
 
-        image: [B,3,H,W] in [0,1] or PIL, sides multiples of 64; flow: [B,2,H,W] forward flow in pixels; mask:
-        [B,1,H,W] in [0,1], by default where the flow is not zero (with `snap_mask` of the settings one that is given and
-        misses the image's edges is drawn to them); `background`: the image without its subject, by
-        default filled from around it; `flow_model` guides, by default the embedded RAFT; `settings`: by default the
-        preset `fast`; `noise`: the start noise of a generated image (start=own); `carried` [B,3,H,W] is added to the
-        warp that sampling begins with (start=warp), what an earlier frame's result added to its own; `energy_terms` are
-        added to the energy; `generator`: one, or one an image. `callback_on_step_end(pipe, step, t, values)` gets
-        `latents`, `x0`, `energy` and the `count` of steps after each evaluation; `latents` that it returns in a dict
-        take the place of the loop's. Raises InputError for sizes that do not fit and flow that is not finite.
+        image: [B,3,H,W] in [0,1] or PIL, sides multiples of 64; flow: [B,2,H,W] forward flow in pixels; mask: [B,1,H,W]
+        in [0,1], by default where the flow is not zero; one that misses the image's edges is drawn to them if the
+        settings say `snap_mask`; `background`: the image without its subject, by default filled from around it;
+        `flow_model` guides, by default the embedded RAFT; `settings`: by default the preset `fast`; `noise`: the start
+        noise of a generated image (start=own); `carried` [B,3,H,W] is added to the warp that sampling begins with
+        (start=warp), what an earlier frame's result added to its own; `energy_terms` are added to the energy;
+        `generator`: one, or one an image. `callback_on_step_end(pipe, step, t, values)` gets `latents`, `x0`, `energy`
+        and the `count` of steps after each evaluation; `latents` that it returns in a dict take the place of the
+        loop's. Raises InputError for sizes that do not fit and flow that is not finite.
         """
         settings = settings or SamplerSettings.from_preset("fast")
         photo = _as_tensor(image).to(self._execution_device, torch.float32)
