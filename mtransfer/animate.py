@@ -3,12 +3,9 @@
 Frames are painted into a folder, and those that are there already are not painted again.
 """
 
-import contextlib
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,14 +72,11 @@ def paint_frames(scene: Scene, folder: Path, text: str = "") -> tuple[FlowField,
     """
     painter = _painter(scene)
     size, count, kept = _kept_size(scene), len(scene.motion.frames), []
-    with scene.run.stage("frames"), _writing(folder, scene.photo.icc_profile, text) as write:
+    with scene.run.stage("frames"):
         for index in range(count):
             flow = scene.flow(index)
             kept.append(resize(flow, size))
-            if frame_path(folder, index).exists():
-                painter.recall(flow, load_frame(folder, index)[None].to(flow.flow))
-            else:
-                write(index, painter.paint(flow, _reporter(scene.run, index, count))[0])
+            _next(painter, flow, folder, index, _reporter(scene.run, index, count), text, scene.photo.icc_profile)
     field = FlowField(*(torch.cat([getattr(each, part) for each in kept]).cpu() for part in ("flow", "confidence")))
     if not bool(field.flow.any()):
         raise InputError("the motion asked for is zero, so nothing would move; ask for more, or for --strength above 0")
@@ -99,26 +93,20 @@ def _painter(scene: Scene) -> Painter:
         return Painter(run, tools, scene.photo.image[None].to(run.device), scene.mask, where)
 
 
-@contextlib.contextmanager
-def _writing(folder: Path, profile: bytes | None, text: str) -> Iterator[Callable[[int, Tensor], None]]:
-    """What writes a painted frame while the next one is painted; one waits at most."""
-
-    def write(index: int, frame: Tensor) -> None:
-        part = folder / f".{index:04d}.png"
-        save_png(frame, part, profile, text)
-        os.replace(part, frame_path(folder, index))  # a frame that is there is whole
-
-    with ThreadPoolExecutor(1) as pool:
-        under_way: list[Future[None]] = []
-
-        def begin(index: int, frame: Tensor) -> None:
-            while under_way:
-                under_way.pop().result()
-            under_way.append(pool.submit(write, index, frame))
-
-        yield begin
-        for last in under_way:
-            last.result()
+def _next(
+    painter: Painter, flow: FlowField, folder: Path, index: int, on_step: Callback, text: str, profile: bytes | None
+) -> None:
+    """Paint a frame into the folder, or take up the one that is there."""
+    path = frame_path(folder, index)
+    if path.exists():
+        painter.recall(flow, load_frame(folder, index)[None].to(flow.flow))
+        return
+    if painter.tools is None:
+        on_step(None, 0, 0, {"energy": None, "count": 1})
+    frame = painter.paint(flow, on_step)
+    part = path.with_name(f".{path.name}")
+    save_png(frame[0], part, profile, text)
+    os.replace(part, path)  # a frame that is there is whole
 
 
 def frame_path(folder: Path, index: int) -> Path:

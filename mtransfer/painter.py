@@ -50,8 +50,6 @@ class Painter:
 
     def paint(self, flow: FlowField, on_step: Callback) -> Float[Tensor, "1 3 H W"]:
         """The next frame, in 256 levels; with no flow it is the photo."""
-        if self.tools is None:
-            on_step(None, 0, 0, {"energy": None, "count": 1})
         if not bool(flow.flow.any()):
             self._note(self.own, torch.zeros_like(self.mask))
             return self.own
