@@ -30,6 +30,7 @@ from mtransfer.run import Run
 from mtransfer.scene import Scene, read_scene
 from mtransfer.subject import Subject
 from mtransfer.timeline import play_order
+from mtransfer.warp import lengths
 from mtransfer.window import WHOLE
 
 
@@ -122,7 +123,7 @@ def load_frame(folder: Path, index: int) -> Float[Tensor, "3 H W"]:
 
 def liveliest(field: FlowField) -> int:
     """The frame whose motion is the largest on average."""
-    return int(field.flow.norm(dim=1).mean(dim=(1, 2)).argmax())
+    return int(lengths(field.flow).mean(dim=(1, 2, 3)).argmax())
 
 
 def _kept_size(scene: Scene) -> tuple[int, int]:

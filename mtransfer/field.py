@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.utils import flow_to_image
 
 from mtransfer.errors import InputError
-from mtransfer.warp import backward_warp, pixel_grid
+from mtransfer.warp import backward_warp, lengths, pixel_grid
 
 Size = tuple[int, int]
 Point = tuple[float, float]
@@ -48,7 +48,7 @@ class FlowField:
 
     def __repr__(self) -> str:
         frames, _, height, width = self.flow.shape
-        longest_px = self.flow.norm(dim=1).max()
+        longest_px = lengths(self.flow).max()
         return f"FlowField(frames={frames}, size={height}x{width}, longest={longest_px:.2f} px, {self.flow.device})"
 
     @property

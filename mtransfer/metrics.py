@@ -15,7 +15,7 @@ from torch import Tensor
 from mtransfer.fill import fill_smooth
 from mtransfer.flow import estimate
 from mtransfer.guidance import FlowModel, flow_term
-from mtransfer.warp import backward_warp, covered_mask, grow, invert_flow, occlusion_mask, pixel_grid, sample
+from mtransfer.warp import backward_warp, covered_mask, grow, invert_flow, lengths, occlusion_mask, pixel_grid, sample
 
 JUDGED_LONG_SIDE_PX = 512
 SEAM_SHARE = 0.012  # of the long side: half the width of the band along a silhouette
@@ -55,7 +55,7 @@ def visible_points(flow: Float[Tensor, "1 2 H W"], mask: Float[Tensor, "1 1 H W"
     end = pixel_grid(flow) + flow
     last = flow.new_tensor([flow.shape[-1] - 1, flow.shape[-2] - 1]).view(1, 2, 1, 1)
     framed = ((end >= 0) & (end <= last)).all(dim=1, keepdim=True)
-    missed_px = (flow + sample(invert_flow(flow, mask)[0], end)).norm(dim=1, keepdim=True)
+    missed_px = lengths(flow + sample(invert_flow(flow, mask)[0], end))
     return ((mask > 0.5) & framed & (missed_px < RETURN_PX)).to(flow)
 
 
@@ -75,8 +75,8 @@ def flow_error(
     `background` of `region_masks`, `edit_mean_px` is the end-point error over all the rest but what the motion hides.
     """
     found = _judge(model, photo, edited)
-    error_px, inside = (found - target_flow).norm(dim=1, keepdim=True), mask > 0.5
-    motion_px = float(target_flow.norm(dim=1, keepdim=True)[inside].mean())
+    error_px, inside = lengths(found - target_flow), mask > 0.5
+    motion_px = float(lengths(target_flow)[inside].mean())
     mean_px = float(error_px[inside].mean())
     dx, dy = found[0][:, inside[0, 0]].median(dim=1).values.tolist()
     errors = {
@@ -127,8 +127,9 @@ def background_difference(
     `background` is that of `region_masks`, never what a method calls its own: a huge edit mask would hide all damage.
     """
     first, second, outside = _bytes(photo), _bytes(edited), background > 0.5
-    mean_abs = (first - second).abs()[outside.expand_as(photo)].mean()
-    return {"psnr_db": _psnr_db(first, second, outside), "mean_abs": float(mean_abs)}
+    total = ((first - second).abs() * outside).sum()
+    mean_abs = float(total / (photo.shape[1] * outside.sum()))  # 0 / 0 is NaN
+    return {"psnr_db": _psnr_db(first, second, outside), "mean_abs": mean_abs}
 
 
 def background_psnr_db(
@@ -194,12 +195,9 @@ def _likeness(reference: Tensor, image: Tensor, where: Tensor) -> dict[str, floa
 
 
 def _psnr_db(reference: Tensor, image: Tensor, where: Tensor) -> float:
-    where = where.expand_as(reference)
-    if not bool(where.any()):
-        return math.nan
-    from torchmetrics.functional.image import peak_signal_noise_ratio
-
-    return float(peak_signal_noise_ratio(image[where], reference[where], data_range=1.0))
+    squared = ((image - reference).square() * where).sum()
+    count = int(where.sum()) * reference.shape[1]
+    return math.nan if not count else math.inf if not squared else 10 * math.log10(count / float(squared))
 
 
 def _bytes(image: Tensor) -> Tensor:

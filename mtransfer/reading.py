@@ -15,7 +15,7 @@ from torch import Tensor
 from mtransfer.camera import textured
 from mtransfer.flow import DisFlow, consistency, to_grey
 from mtransfer.raft import FlowNet, enlarge
-from mtransfer.warp import backward_warp
+from mtransfer.warp import backward_warp, lengths
 
 TRAINED_SIDE_PX = 256  # smaller frames are enlarged towards it
 AGREES_PX = 1.0  # dense inverse search counts where its way there and back ends this near
@@ -107,7 +107,7 @@ def _searched(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _fuse(first: Tensor, second: Tensor, net: Tensor, search: Tensor, search_back: Tensor) -> Tensor:
-    gap_px = (search + backward_warp(search_back, search, padding_mode="border")).norm(dim=1, keepdim=True)
+    gap_px = lengths(search + backward_warp(search_back, search, padding_mode="border"))
     agrees = _mean(gap_px, 1) < AGREES_PX
     signs = _census(first), _census(second)
     better = _mismatch(*signs, search) < _mismatch(*signs, net)

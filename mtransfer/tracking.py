@@ -14,7 +14,7 @@ from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.longflow import Links, Pictures, as_floats
 from mtransfer.subject import Subject, refine, subject_from_mask
-from mtransfer.warp import backward_warp, grow, shrink
+from mtransfer.warp import backward_warp, grow, lengths, shrink
 
 ROUNDS = 3
 LOOKED_AT = 8  # frames, evenly among those read, in which motion is looked for
@@ -75,7 +75,7 @@ def _moving(
     And all that moves, its gaps open.
     """
     still = torch.cat([camera_flow(camera, field.flow) for camera in cameras])
-    speed_px = (field.flow - still).norm(dim=1)
+    speed_px = lengths(field.flow - still)[:, 0]
     trust = field.confidence[:, 0]
     weight = trust.clamp_min(LEAST_TRUST)
     speed = ((speed_px * weight).sum(dim=0) / weight.sum(dim=0)).cpu().numpy()
@@ -154,7 +154,7 @@ def subject_motion_px(subject: Subject, still: FlowField) -> list[float]:
     """
     inside = subject.mask[None] * still.confidence
     total = subject.mask.sum()
-    speed = still.flow.norm(dim=1, keepdim=True)
+    speed = lengths(still.flow)
     motion, share = ((part * inside).sum(dim=(1, 2, 3)) / total for part in (speed, torch.ones_like(speed)))
     return [float(each) for each in motion * share]
 

@@ -38,6 +38,11 @@ def backward_warp(
     return sample(image, pixel_grid(flow) + flow, padding_mode=padding_mode)
 
 
+def lengths(flow: Float[Tensor, "B 2 H W"]) -> Float[Tensor, "B 1 H W"]:
+    """Of every vector, in its unit."""
+    return torch.hypot(flow[:, :1], flow[:, 1:])  # much quicker than a norm over so short an axis
+
+
 def sample(
     image: Float[Tensor, "B C H W"],
     points: Float[Tensor, "B 2 h w"],
@@ -101,7 +106,7 @@ def invert_flow(
         return torch.zeros_like(flow), torch.zeros_like(mask)
     smooth, _ = extend_flow(flow, subject, RING_PX)
     near = grow(subject.to(mask), EDGE_PX) > 0
-    rank = flow.norm(dim=1, keepdim=True) if importance is None else importance
+    rank = lengths(flow) if importance is None else importance
     # Samples of the subject itself beat those of the ring around it, whatever their rank.
     rank = rank / rank.max().clamp_min(1e-12) + (mask > 0.5)
     source, found = nearest_source(smooth, near, rank, upsample=_upsample_factor(smooth, subject))
@@ -119,7 +124,7 @@ def _refine(flow: Tensor, source: Tensor, found: Tensor) -> Tensor:
     start = source[:, :, row, column][:, :, None]
     target = pixel_grid(flow)[:, :, row, column][:, :, None]
     end = _newton(flow, target, start)
-    missed_px = (end + sample(flow, end) - target).norm(dim=1, keepdim=True)
+    missed_px = lengths(end + sample(flow, end) - target)
     refined = source.clone()
     refined[:, :, row, column] = torch.where(missed_px < 0.5, end, start)[:, :, 0]
     return refined
@@ -136,14 +141,27 @@ def _newton(flow: Tensor, target: Tensor, start: Tensor) -> Tensor:
         determinant = torch.where(determinant.abs() < 1e-3, 1e-3, determinant)
         step = torch.stack([d * residual_x - b * residual_y, a * residual_y - c * residual_x], dim=1)
         step = step / determinant[:, None]
-        p = p + step / step.norm(dim=1, keepdim=True).clamp_min(1)
+        p = p + step / lengths(step).clamp_min(1)
     return p
 
 
 def grow(mask: Float[Tensor, "B 1 H W"], width_px: int) -> Float[Tensor, "B 1 H W"]:
     """A mask widened by `width_px` pixels, squarely."""
-    across = F.max_pool2d(mask, (1, 2 * width_px + 1), stride=1, padding=(0, width_px))
-    return F.max_pool2d(across, (2 * width_px + 1, 1), stride=1, padding=(width_px, 0))
+    padded = F.pad(mask, (width_px,) * 4, value=-torch.inf)
+    for dim in (-1, -2):
+        padded = _running_max(padded, 2 * width_px + 1, dim)
+    return padded
+
+
+def _running_max(values: Tensor, count: int, dim: int) -> Tensor:
+    """The largest of every `count` neighbours, of which there are so many less: of two, four, eight, and so on."""
+    covered = 1
+    while covered < count:
+        step = min(covered, count - covered)
+        length = values.shape[dim] - step
+        values = torch.maximum(values.narrow(dim, 0, length), values.narrow(dim, step, length))
+        covered += step
+    return values
 
 
 def shrink(mask: Float[Tensor, "B 1 H W"], width_px: int) -> Float[Tensor, "B 1 H W"]:
