@@ -20,6 +20,7 @@ from mtransfer.errors import InputError, MTransferError
 from mtransfer.stored import CHUNK
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+PNG_LEVEL = 4  # of 9: a third of the time of the usual 6 for 2 % more bytes
 NAMES = (
     *("ablation.png", "edited.png", "generated.png", "preview.png", "flow.npz", "noise.safetensors", "run.json"),
     *("animation.mp4", "animation.gif", "frames", "contact.png", "side_by_side.mp4", "recipe.toml", "report.html"),
@@ -92,7 +93,9 @@ def save_png(image: Float[Tensor, "3 H W"], path: Path, icc_profile: bytes | Non
     text = PngInfo()
     if recipe:
         text.add_itxt(CHUNK, recipe)
-    Image.fromarray(np.ascontiguousarray(pixels)).save(path, icc_profile=icc_profile, pnginfo=text)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(
+        path, icc_profile=icc_profile, pnginfo=text, compress_level=PNG_LEVEL
+    )
 
 
 def save_json(values: dict[str, Any], path: Path) -> None:

@@ -5,15 +5,17 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 from torchvision.utils import draw_segmentation_masks
 
-from mtransfer.field import to_image
+from mtransfer.field import FlowField, resize, to_image
 
 PANEL_PX, LABEL_PX, COLUMNS = 320, 26, 4
 MASK_COLOUR = (255, 0, 255)
 ARROWS_ACROSS = 14
+DRAWN_PX = 1280  # long side at which a flow is drawn at most
 
 
 def with_mask(image: Float[Tensor, "3 H W"], mask: Float[Tensor, "1 H W"]) -> Float[Tensor, "3 H W"]:
@@ -23,8 +25,13 @@ def with_mask(image: Float[Tensor, "3 H W"], mask: Float[Tensor, "1 H W"]) -> Fl
     return tinted.to(image) / 255
 
 
-def with_flow(image: Float[Tensor, "3 H W"], flow: Float[Tensor, "2 H W"]) -> Float[Tensor, "3 H W"]:
-    """An image with the flow over it: colour where it moves, and arrows of true length."""
+def with_flow(image: Float[Tensor, "3 H W"], flow: Float[Tensor, "2 H W"]) -> Float[Tensor, "3 h w"]:
+    """An image with the flow over it: colour where it moves, and arrows of true length. Large ones are shrunk."""
+    scale = DRAWN_PX / max(image.shape[-2:])
+    if scale < 1:
+        size = round(image.shape[-2] * scale), round(image.shape[-1] * scale)
+        image = F.interpolate(image[None], size, mode="area")[0]
+        flow = resize(FlowField.from_flow(flow[None]), size).flow[0]
     moving = flow.ne(0).any(dim=0, keepdim=True).to(image)
     tinted = image * (1 - 0.55 * moving) + 0.55 * moving * to_image(flow)
     canvas = np.ascontiguousarray((255 * tinted.clamp(0, 1)).byte().permute(1, 2, 0).cpu().numpy())

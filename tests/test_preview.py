@@ -81,3 +81,11 @@ def test_a_panel_has_its_label_above_it() -> None:
     rows = (labelled != bare).any(dim=2).any(dim=0).nonzero().flatten()
     assert len(rows) > 5
     assert rows.max() < LABEL_PX
+
+
+def test_the_flow_on_a_large_photo_is_drawn_small() -> None:
+    large = torch.full((3, 1000, 2560), 0.5)
+    shown = with_flow(large, translate_flow((1000, 2560), 100, 0).flow[0])
+    assert shown.shape == (3, 500, 1280)
+    small = with_flow(large[:, :500, :1280], translate_flow((500, 1280), 50, 0).flow[0])
+    assert torch.equal(shown, small)
