@@ -94,7 +94,8 @@ def edit_job(session: Session, state: dict[str, Any], options: dict[str, Any]) -
     _write_flow(home / INPUTS, union, field_of(subjects, scene.motions))
     files = {"photo": photo, "subject": str(home / INPUTS / "mask.png"), "flow": home / INPUTS / "flow.npz"}
     # What was drawn by hand is what was meant.
-    recipe = EditRecipe.build({**options, **files, "sampler": {"snap_mask": False}}, [])
+    sampler = {**options.get("sampler", {}), "snap_mask": False}
+    recipe = EditRecipe.build({**options, **files, "sampler": sampler}, [])
     facts = {"kind": "edit", "of": photo.name, "photo": scene.photo, "scene": scene.model_dump(mode="json")}
     return Job(session, recipe, home, name, facts)
 

@@ -122,7 +122,7 @@ def test_dragging_and_peers_bring_their_results_to_the_photos_size(inputs, tmp_p
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("photo.png",), "give --flow FILE, or one or more of --translate"),
+        (("photo.png",), "no motion: give --flow FILE, one as --set translate=40,0, or CLIP PHOTO"),
         (
             ("clip.mp4", "photo.png", "--flow", "flow.npy"),
             "2 files and --flow: give PHOTO with --flow FILE, or CLIP PHOTO",
