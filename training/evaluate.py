@@ -146,7 +146,7 @@ def evaluate_fill(count: int, size: int, sheet_to: Path) -> dict[str, dict[str, 
     rng = np.random.default_rng(54321)
     bank = load_bank(ROOT / "images" / "heldout")
     pipe = load_pipeline("embedded", torch.device("cpu"), torch.float32)
-    settings = SamplerSettings.from_preset("fast", weight=0.0)
+    settings = SamplerSettings.from_preset("fast", weight=0.0, snap_mask=False)
     figures: dict[str, list[tuple[float, ...]]] = {name: [] for name in FILLS}
     panels: list[tuple[str, Tensor]] = []
     while len(figures[FILLS[0]]) < count:
