@@ -4,6 +4,7 @@ Shapes: images [B,C,H,W], flows [B,2,H,W] as (dx, dy) in pixels anchored on the 
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mtransfer.splat import extend_flow, nearest_source
+from mtransfer.window import window
 
 INVERTED_SIDE_PX = 1024  # of larger pictures the motion is inverted on every n-th pixel
 NEWTON_STEPS = 4
@@ -77,15 +79,21 @@ def forward_warp(
 def _invert_coarsely(flow: Tensor, mask: Tensor, every: int) -> tuple[Tensor, Tensor]:
     """As `invert_flow` from every n-th pixel: motion is smooth, and the silhouette is the full mask's all the same."""
     coarse, silhouette = invert_flow(flow[..., ::every, ::every] / every, mask[..., ::every, ::every])
-    places = pixel_grid(flow) / every
-    backward = every * sample(coarse, places)
-    near = sample(grow(silhouette, 1), places) > 0
-    inside = sample(silhouette, places) > 0.5
-    return backward, _area_sample(mask, backward, inside) * near
+    parts = torch.cat([every * coarse, grow(silhouette, 1), silhouette], dim=1)
+    backward, near, inside = _enlarged(parts, every, flow.shape[-2:]).split((2, 1, 1), dim=1)
+    return backward, _area_sample(mask, backward, inside > 0.5, near) * (near > 0)
+
+
+def _enlarged(values: Tensor, every: int, size: Sequence[int]) -> Tensor:
+    """Values at every n-th pixel, from the first on, brought to every pixel: bilinear, and the last ones repeated."""
+    between = [(count - 1) * every + 1 for count in values.shape[-2:]]
+    linear = F.interpolate(values, between, mode="bilinear", align_corners=True)
+    below, right = (whole - part for whole, part in zip(size, between, strict=True))
+    return F.pad(linear, (0, right, 0, below), mode="replicate")
 
 
 def _carry(image: Tensor, backward: Tensor, target_mask: Tensor) -> Tensor:
-    warped = _area_sample(image, backward, target_mask > 0.5, mode="bicubic")
+    warped = _area_sample(image, backward, target_mask > 0.5, target_mask, mode="bicubic")
     return warped.clamp(image.min(), image.max())  # bicubic overshoots at edges
 
 
@@ -115,7 +123,7 @@ def invert_flow(
     # Pinholes that a rough flow leaves take the motion of their surroundings; the mask there says what they are.
     closed = shrink(grow(found.to(mask), EDGE_PX), EDGE_PX)
     inside = found & (sample(mask, pixel_grid(flow) + backward) > 0.5)
-    return backward, _area_sample(mask, backward, inside) * closed
+    return backward, _area_sample(mask, backward, inside, closed) * closed
 
 
 def _refine(flow: Tensor, source: Tensor, found: Tensor) -> Tensor:
@@ -187,14 +195,16 @@ def _upsample_factor(flow: Tensor, subject: Tensor) -> int:
     return min(max(math.ceil(1.5 * _stretch(flow, subject)), 2), MAX_UPSAMPLE)
 
 
-def _area_sample(image: Tensor, backward: Tensor, inside: Tensor, mode: str = "bilinear") -> Tensor:
-    """`image` at q + backward(q), averaged over each target pixel where the motion inside shrinks the image."""
-    points = pixel_grid(backward) + backward
-    taps = min(math.ceil(_stretch(backward, inside) - 0.25), MAX_TAPS)
-    if taps <= 1:
-        return sample(image, points, mode=mode)
-    points = F.interpolate(points, scale_factor=taps, mode="bilinear", align_corners=False)
-    return F.avg_pool2d(sample(image, points, mode=mode), taps)
+def _area_sample(image: Tensor, backward: Tensor, inside: Tensor, where: Tensor, mode: str = "bilinear") -> Tensor:
+    """`image` at q + backward(q), averaged over each pixel if the motion inside shrinks it; 0 far from `where`."""
+    rows, columns = window(grow(where, 1), 0.0)
+    points = (pixel_grid(backward) + backward)[..., rows, columns]
+    taps = min(max(math.ceil(_stretch(backward, inside) - 0.25), 1), MAX_TAPS)
+    if taps > 1:
+        points = F.interpolate(points, scale_factor=taps, mode="bilinear", align_corners=False)
+    found = image.new_zeros(1, image.shape[1], *backward.shape[-2:])
+    found[..., rows, columns] = F.avg_pool2d(sample(image, points, mode=mode), taps)
+    return found
 
 
 def forward_splat(
