@@ -37,7 +37,9 @@ def variants(settings: SamplerSettings) -> dict[str, SamplerSettings]:
     return {name: each for name, each in made.items() if not ABLATIONS[name] or each != settings}
 
 
-def ablate_to_folder(recipe: EditRecipe, out: Path, *, overwrite: bool, report: Report) -> dict[str, Any]:
+def ablate_to_folder(
+    recipe: EditRecipe, out: Path, *, overwrite: bool, metadata: bool, report: Report
+) -> dict[str, Any]:
     """Run every variant; ablation.png, a labelled sheet, and ablation.json go into `out`. Returns the table."""
     with staged(out, overwrite=overwrite) as stage:
         panels: Panels = []
@@ -48,7 +50,8 @@ def ablate_to_folder(recipe: EditRecipe, out: Path, *, overwrite: bool, report: 
             panels.append((name, output.frames[0]))
             table[name] = _row(output.metrics, output.timings)
         save_png(sheet(panels), stage / "ablation.png")
-        save_json({"recipe": recipe.model_dump(mode="json"), "table": table}, stage / "ablation.json")
+        made_by = {"recipe": recipe.model_dump(mode="json")} if metadata else {}
+        save_json(made_by | {"table": table}, stage / "ablation.json")
     return {"sheet": str(out / "ablation.png"), **table}
 
 

@@ -16,7 +16,6 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from mtransfer.errors import InputError
 from mtransfer.field import FlowField, resize
 from mtransfer.flow import DisFlow
 from mtransfer.metrics import flow_error
@@ -69,7 +68,6 @@ def paint_frames(scene: Scene, folder: Path, text: str = "") -> tuple[FlowField,
     """Paint every frame that is not in `folder` yet, as a PNG that carries `text`.
 
     Returns the flow from the photo to each frame, at the size at which the clip was read, and figures on the result.
-    Raises InputError when nothing moves.
     """
     painter = _painter(scene)
     size, count, kept = _kept_size(scene), len(scene.motion.frames), []
@@ -79,8 +77,6 @@ def paint_frames(scene: Scene, folder: Path, text: str = "") -> tuple[FlowField,
             kept.append(resize(flow, size))
             _next(painter, flow, folder, index, _reporter(scene.run, index, count), text, scene.photo.icc_profile)
     field = FlowField(*(torch.cat([getattr(each, part) for each in kept]).cpu() for part in ("flow", "confidence")))
-    if not bool(field.flow.any()):
-        raise InputError("the motion asked for is zero, so nothing would move; ask for more, or for --strength above 0")
     warn_of_no_generator(scene.recipe)
     return field, _figures(scene, painter, folder, liveliest(field))
 

@@ -1,4 +1,4 @@
-"""What is slow to make and made again the same: flows and inversions, kept on disk within a bound.
+"""What is slow to make and made again the same: flows, subjects, shots and inversions, kept on disk within a bound.
 
 A file is named by the hash of what it depends on, and written under another name first, so that two processes at once
 only ever see whole files. A cache that cannot be written costs time, never a result.

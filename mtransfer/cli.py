@@ -100,9 +100,9 @@ def do(recipe: Recipe, own: dict[str, Any]) -> None:
             recipe, own["output"], overwrite=own["overwrite"], metadata=not own["no_metadata"], report=report
         )
     if recipe.model == "auto" and recipe.sampler.steps and not quiet:
-        from mtransfer.models import auto_in_words
+        from mtransfer.models import auto_in_words, choose_device
 
-        console.say(f"model: {auto_in_words()}")
+        console.say(f"model: {auto_in_words(choose_device(recipe.device))}")
     console.show(lines, as_json=own["json_"])
 
 
@@ -121,7 +121,9 @@ def _ablate(recipe: EditRecipe, own: dict[str, Any]) -> None:
     from mtransfer.ablate import ablate_to_folder
 
     with console.progress(quiet=own["quiet"] or own["json_"]) as report:
-        lines = ablate_to_folder(recipe, own["output"], overwrite=own["overwrite"], report=report)
+        lines = ablate_to_folder(
+            recipe, own["output"], overwrite=own["overwrite"], metadata=not own["no_metadata"], report=report
+        )
     console.show(lines, as_json=own["json_"])
 
 

@@ -130,7 +130,7 @@ def _crew(asked: "Batch", workers: int | None, cluster: str | None, timeout: flo
     if cluster is not None:
         from mtransfer.cluster import cluster_crew
 
-        return cluster_crew(cluster, workers, timeout)
+        return cluster_crew(cluster, workers, timeout, asked.values["device"])
 
     def make(inherited: list[int]) -> contextlib.AbstractContextManager["Crew"]:
         from mtransfer.crew import LocalCrew

@@ -91,7 +91,7 @@ def doctor(json_: Json = False) -> None:
 
 @cache_app.command("info")
 def cache_info(json_: Json = False) -> None:
-    """How many flows and inversions are kept, their size, and the bound."""
+    """How many flows, subjects, shots and inversions are kept, their size, and the bound."""
 
     def job() -> None:
         from mtransfer import cache

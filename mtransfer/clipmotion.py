@@ -51,7 +51,6 @@ class ClipMotion:
 
     reference: int  # frame number in the clip
     frames: tuple[int, ...]  # frame numbers, ascending
-    times_s: tuple[float, ...]  # when each of them is shown
     picture: Tensor  # float32[3,h,w] in [0,1], the reference frame
     subjects: tuple[Subject, ...]  # in the reference frame
     masks: Tensor  # bool[T,S,h,w], each subject in each frame
@@ -87,12 +86,11 @@ def read_motion(
     if reference is None and (best := _most_alike(masks, photo_subjects, wanted)) != start:
         start, subjects = best, _subjects_at(reading, best, masks[wanted.index(best)])
         field = reading.flow_from(start, wanted)
-    return _motion(recipe, clip, reading, start, wanted, subjects, masks, field, photo_subjects)
+    return _motion(recipe, reading, start, wanted, subjects, masks, field, photo_subjects)
 
 
 def _motion(
     recipe: ClipRecipe,
-    clip: Clip,
     reading: Reading,
     start: int,
     wanted: tuple[int, ...],
@@ -105,10 +103,9 @@ def _motion(
     cameras = _cameras(recipe, field, everything, reading.picture(start), reading.pictures_of(wanted))
     still = FlowField(without_camera(field.flow, cameras), within(field, everything, masks))
     still = _held(smooth_over_time(still, torch.tensor(wanted).float(), float(start)), everything, wanted)
-    times_s = tuple(clip.timestamps_s[frame] for frame in wanted)
     fits = tuple(_fit(recipe, *pair) for pair in zip(subjects, photo_subjects, strict=True))
     picture = reading.picture(start)
-    return ClipMotion(start, wanted, times_s, picture, subjects, masks, still, cameras.float(), fits)
+    return ClipMotion(start, wanted, picture, subjects, masks, still, cameras.float(), fits)
 
 
 def retargeted(

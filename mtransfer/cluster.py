@@ -44,7 +44,9 @@ class ClusterCrew:
 
     says_when_read = False
 
-    def __init__(self, count: int, timeout_s: float) -> None:
+    def __init__(self, count: int, timeout_s: float, gpus: int = 0) -> None:
+        """`gpus`: of each worker."""
+        self._gpus = gpus
         self._timeout_s, self._heard_s = timeout_s, time.monotonic()
         self._actors: dict[int, Any] = {}
         self._starting: dict[Any, int] = {}  # by the future of its answer
@@ -56,7 +58,8 @@ class ClusterCrew:
         import ray
 
         threads = {name: str(THREADS) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-        options = {"num_cpus": THREADS, "scheduling_strategy": "SPREAD", "runtime_env": {"env_vars": threads}}
+        share: dict[str, Any] = {"num_cpus": THREADS, "num_gpus": self._gpus}
+        options = {**share, "scheduling_strategy": "SPREAD", "runtime_env": {"env_vars": threads}}
         self._actors[worker] = ray.remote(Maker).options(**options).remote(THREADS)
         self._starting[self._actors[worker].ready.remote()] = worker
 
@@ -127,9 +130,11 @@ class ClusterCrew:
 
 
 def cluster_crew(
-    address: str, workers: int | None, timeout_s: float
+    address: str, workers: int | None, timeout_s: float, device: str
 ) -> Callable[[list[int]], contextlib.AbstractContextManager[Crew]]:
     """What makes a crew on a cluster: `local` (this machine's own), `auto` (the one that runs here) or an address.
+
+    Where the cluster has GPUs and `device` is not the CPU, each worker has one.
 
     Raises InputError where Ray is not installed or no cluster answers.
     """
@@ -142,8 +147,10 @@ def cluster_crew(
 
         _connect(address)
         try:
-            count = workers or int(ray.cluster_resources().get("CPU", 1)) // THREADS
-            with contextlib.closing(ClusterCrew(max(1, count), timeout_s)) as crew:
+            there = ray.cluster_resources()
+            gpus = 0 if device == "cpu" else int(there.get("GPU", 0))
+            count = workers or gpus or int(there.get("CPU", 1)) // THREADS
+            with contextlib.closing(ClusterCrew(max(1, count), timeout_s, min(gpus, 1))) as crew:
                 yield crew
         finally:
             ray.shutdown()

@@ -31,7 +31,7 @@ from mtransfer.recipe import EditRecipe, TransferRecipe
 from mtransfer.render import SURROUNDINGS_SHARE
 from mtransfer.run import pipeline_of
 from mtransfer.settings import SamplerSettings
-from mtransfer.transfer import edit, transfer
+from mtransfer.transfer import edit, prepare_edit, prepare_transfer
 from mtransfer.window import WHOLE, window
 
 SLOW = ("best", "paper", "paper_50")  # minutes to an hour each: only when named
@@ -118,14 +118,14 @@ def _read_motion(
     asked: Asked, flow_file: Path, report: Report
 ) -> tuple[TransferRecipe | EditRecipe, list[tuple[str, Tensor]]]:
     """The job's recipe with what it came to, and its panels; its flow is saved."""
-    quick: dict[str, Any] = {"preset": "draft", "sampler": SamplerSettings.from_preset("draft")}
-    recipe = asked.recipe.model_copy(update=quick)
-    output = transfer(recipe, report=report) if isinstance(recipe, TransferRecipe) else edit(recipe, report=report)
+    recipe = asked.recipe
+    told = {"report": report}
+    job = prepare_transfer(recipe, **told) if isinstance(recipe, TransferRecipe) else prepare_edit(recipe, **told)
     # As edited: where the field was not trusted it has been carried on.
-    save_field(FlowField.from_flow(output.flow.flow[:1]), flow_file)
-    resolved = output.recipe
+    save_field(FlowField.from_flow(job.flow.flow[:1]), flow_file)
+    resolved = job.run.recipe
     assert isinstance(resolved, (TransferRecipe, EditRecipe))
-    return resolved, [panel for panel in output.panels if panel[0] not in ("warp", "result")]
+    return resolved, job.seen()
 
 
 def _recipe_of(name: str, recipe: TransferRecipe | EditRecipe, flow_file: Path) -> EditRecipe:

@@ -126,10 +126,6 @@ class LocalCrew:
         self._selector.register(worker.process.stdout, selectors.EVENT_READ, slot)
         return worker
 
-    def pids(self) -> list[int]:
-        """The processes' numbers."""
-        return [worker.process.pid for worker in self._workers]
-
     def idle(self) -> list[int]:
         """Ready workers without a task."""
         return [slot for slot, worker in enumerate(self._workers) if worker.ready and worker.task is None]

@@ -81,19 +81,24 @@ def is_delivered(out: Out, place: str) -> bool:
 
 
 def deliver(made: Path, out: Out, place: str) -> None:
-    """Move a folder of results to its place; results already there are its twin's and stay."""
+    """Move a folder of results to its place; results already there are its twin's and stay.
+
+    Raises InputError when something else is there.
+    """
     if out.local is None:
         _upload(made, out, place)
         return
     wanted = out.local / place
     wanted.parent.mkdir(parents=True, exist_ok=True)
-    for path in made.iterdir():
+    for path in (*made.rglob("*"), made):
         _to_disk(path)
     try:
         os.rename(made, wanted)
     except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             raise
+        if not is_delivered(out, place):
+            raise InputError(f"{wanted}: holds other files; remove them or use another -o") from None
     _to_disk(wanted.parent)
 
 
@@ -120,7 +125,7 @@ def look(out: Out, place: str) -> Delivered:
     try:
         record = json.loads(out.fs.cat_file(path))
         seconds, metrics = sum(record["seconds"].values()), dict(record["metrics"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
         raise InputError(f"{path}: not a whole record ({type(error).__name__}); remove its folder") from None
     outputs = sorted(Path(name).name for name in out.fs.ls(out.path(place), detail=False))
     return Delivered(seconds, metrics, outputs)

@@ -20,7 +20,7 @@ from torch import Tensor
 from mtransfer.denoiser import Denoiser
 from mtransfer.draft import Draft, blend, make_draft
 from mtransfer.errors import InputError
-from mtransfer.loop import Anchor, sample_steps
+from mtransfer.loop import HALF_PRECISION_SCALE, Anchor, sample_steps
 from mtransfer.plan import Plan, to_cells
 from mtransfer.sampler import MotionGuidedPipeline
 from mtransfer.settings import SamplerSettings
@@ -171,12 +171,12 @@ class _Drag:
         self.around = _square(self.settings.patch, 1.0, self.latents)
         self.own = at(self.first, self.start[:, None] + self.around)
         z = self.latents.clone().requires_grad_(True)
-        optimizer = torch.optim.Adam([z], lr=self.settings.rate)
+        optimizer = torch.optim.Adam([z], lr=self.settings.rate, eps=HALF_PRECISION_SCALE * 1e-8)
         slowing = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, LAST_RATE, self.settings.updates)
         found = self.features(z)
         while self.updates < self.settings.updates:
             optimizer.zero_grad()
-            self._loss(found).backward()
+            (HALF_PRECISION_SCALE * self._loss(found)).backward()  # Adam's steps stay the same
             optimizer.step()
             slowing.step()
             self.updates += 1

@@ -45,8 +45,13 @@ def run_batch(
                 return Driver(batch, manifest, entries, crew, hear, batch_size).run()
         finally:
             clear_stage(batch.out)  # what workers that were lost left behind
-            with contextlib.suppress(OSError):  # a full disk has been told of
-                write_page(batch.out, manifest.entries())
+            _write_page(batch, manifest)
+
+
+def _write_page(batch: Batch, manifest: Manifest) -> None:
+    """The summary, where it can be written: a disk that is full is told of by the items."""
+    with contextlib.suppress(OSError):
+        write_page(batch.out, manifest.entries())
 
 
 def tally_of(entries: list[Entry]) -> Tally:
@@ -85,7 +90,7 @@ class Driver:
             for event in self._crew.wait(TICK_S):
                 self._handle(event)
             if time.monotonic() > self._page_s + PAGE_S:
-                write_page(self._batch.out, self._manifest.entries())
+                _write_page(self._batch, self._manifest)
                 self._page_s = time.monotonic()
         return self.tally
 

@@ -16,7 +16,7 @@ UNKNOWN = 0.01  # a confidence below this vouches for nothing
 
 
 def edit_field(recipe: EditRecipe, photo: Photo, subject: Subject) -> tuple[Subject, FlowField]:
-    """The subject and its flow (T = 1) at the photo's size; of a file, the subject `auto` is where it is not zero.
+    """The subject and its flow (T = 1) at the photo's size; of a file, `auto` and `moving` are where it is not zero.
 
     Raises InputError when no motion, or both a file and elementary motions, are given.
     """

@@ -1,6 +1,6 @@
 """Frames as files that play: GIF, two films side by side, and a sheet of numbered frames.
 
-Frames are float32[3,H,W] in [0,1] and are taken one by one, so that a long film needs no more memory than a short one.
+Frames are float32[3,H,W] in [0,1] and are taken one by one; a GIF alone holds them all, at its own small size.
 """
 
 import itertools

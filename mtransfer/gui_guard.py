@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from mtransfer.errors import InputError
 from mtransfer.gui_store import LIMITS, MB, Session, Sessions
 
 Message = MutableMapping[str, Any]
@@ -70,6 +71,8 @@ class Guard:
         session = self._sessions.of(secret or (new := secrets.token_urlsafe(32)))
         scope["state"] = {**scope.get("state", {}), "session": session}
         _require_small(path, scope["method"], headers)
+        if path == UPLOAD:
+            _require_room(session, headers)
         self._require_own_files(path, scope, session)
         if scope["method"] == "POST" and path != UPLOAD and path != OWN_UPLOAD:
             receive = await self._checked(receive, session)
@@ -143,6 +146,13 @@ def _require_small(path: str, method: str, headers: dict[str, str]) -> None:
             )
     elif length is not None and (not length.isdigit() or int(length) > MOST_JSON):
         raise Refused(413, f"more than {MOST_JSON // MB} MB")
+
+
+def _require_room(session: Session, headers: dict[str, str]) -> None:
+    try:
+        session.require_room(int(headers.get("content-length", 0)))
+    except InputError as error:
+        raise Refused(413, str(error)) from None
 
 
 def _secret_of(headers: dict[str, str]) -> str | None:

@@ -24,6 +24,7 @@ from mtransfer.gui_store import Session, Thing
 from mtransfer.recipe import Recipe
 
 SEEN_EVERY_S, TOLD_EVERY_S, SEEN_PX = 0.7, 0.1, 256
+AT_WORK = threading.Lock()  # the models serve one job at a time, and one that was cancelled goes on to its next step
 INPUTS, RESULT = "inputs", "result"
 OURS = ("mask.png", "flow.npz", "recipe.toml")
 
@@ -49,15 +50,14 @@ class Job:
 
     def __init__(self, session: Session, recipe: Recipe, home: Path, name: str, facts: dict[str, Any]) -> None:
         self.session, self.recipe, self.home, self.name, self.facts = session, recipe, home, name, facts
-        self.cancelled_s: float | None = None
-        self.stopped_s: float | None = None
+        self._cancelled = threading.Event()
+        self.ended = False
         self._told: queue.SimpleQueue[Progress | Exception | None] = queue.SimpleQueue()
         self._now, self._begun_s, self._seen_s, self._first_step = Progress(), 0.0, 0.0, 0
 
     def cancel(self) -> None:
         """Ask it to stop, which it does at its next step."""
-        if self.cancelled_s is None:
-            self.cancelled_s = time.monotonic()
+        self._cancelled.set()
 
     def follow(self) -> Iterator[Progress]:
         """Do the job, yielding how far it is. Raises Cancelled, MTransferError and what else went wrong."""
@@ -83,11 +83,11 @@ class Job:
     def _work(self) -> None:
         from mtransfer.job import run_to_folder
 
+        told: dict[str, Any] = {"report": self._report, "watch": self._watch}
         try:
-            self._check()
-            run_to_folder(
-                self.recipe, self.home / RESULT, overwrite=False, metadata=True, report=self._report, watch=self._watch
-            )
+            with AT_WORK:
+                self._check()
+                run_to_folder(self.recipe, self.home / RESULT, overwrite=False, metadata=True, **told)
             self.session.keep(Thing(self.name, "run", self.home, self._finished()))
             self._told.put(None)
         except Exception as error:
@@ -96,10 +96,10 @@ class Job:
             shutil.rmtree(self.home, ignore_errors=True)
             self._told.put(error)
         finally:
-            self.stopped_s = time.monotonic()
+            self.ended = True
 
     def _check(self) -> None:
-        if self.cancelled_s is not None:
+        if self._cancelled.is_set():
             raise Cancelled
 
     def _report(self, stage: str, done: int, total: int, energy: float | None) -> None:

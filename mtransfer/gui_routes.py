@@ -18,11 +18,13 @@ from mtransfer.gui_store import LIMITS, MB, Session, Thing, look_at, require_suf
 from mtransfer.gui_tasks import keep_mask, mask_of, scene_of, subjects_of
 from mtransfer.photo import read_photo
 from mtransfer.segmenters import segment_by
+from mtransfer.subject import parse_numbers
 
 CANVAS = Path(__file__).parent / "canvas"
 SAMPLES = Path(__file__).parent.parent / "samples"
 SHOWN_PX = 1600
 TINT = (255, 0, 170, 110)
+FARTHEST_PX, WIDEST_PX = 1e6, 1000
 router = APIRouter(prefix="/mtransfer")
 
 
@@ -98,8 +100,10 @@ async def sample(request: Request) -> dict[str, Any]:
         kind, name = values.get("kind"), values.get("name")
         if name not in samples().get(str(kind), []):
             raise InputError(f"no sample {kind} of that name")
+        content = (SAMPLES / str(name)).read_bytes()
+        session.require_room(len(content))
         handle, path = session.place(str(name))
-        path.write_bytes((SAMPLES / str(name)).read_bytes())
+        path.write_bytes(content)
         return _looked_at(session, handle, path, str(kind)).facts
 
     return dict(await _answer(request, make))
@@ -129,7 +133,7 @@ async def select(request: Request) -> dict[str, Any]:
     def make(session: Session, values: dict[str, Any]) -> dict[str, Any]:
         name, at = str(values.get("photo")), str(values.get("at", "auto"))
         found = read_photo(session.find(name, "photo").path)
-        if at != "auto" and at.count(",") not in (1, 3):
+        if at != "auto" and not parse_numbers(at, "selected"):
             raise InputError(f"{at}: a point x,y or a box x0,y0,x1,y1")
         subject = segment_by("embedded", found.image, at, found.alpha, flag="selected")
         return keep_mask(session, subject.mask, name).facts
@@ -147,9 +151,11 @@ async def brush(request: Request) -> dict[str, Any]:
         begun = torch.zeros_like(image[:1]) if not values.get("mask") else mask_of(session, values["mask"], image)
         try:
             points = [(float(x), float(y)) for x, y in values["points"]][:10000]
-            radius = min(float(values["radius"]), 1000.0)
+            radius = float(values["radius"])
         except (KeyError, TypeError, ValueError):
             raise InputError("a stroke needs points and a radius") from None
+        if not all(abs(number) <= FARTHEST_PX for point in points for number in point) or not 0 <= radius <= WIDEST_PX:
+            raise InputError(f"a stroke needs points in the photo and a radius of at most {WIDEST_PX} px")
         return keep_mask(session, brushed(begun, points, radius, add=bool(values.get("add"))), name).facts
 
     return dict(await _answer(request, make))

@@ -7,7 +7,6 @@ import hashlib
 import secrets
 import shutil
 import threading
-import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +40,6 @@ class Session:
     """One visitor."""
 
     folder: Path
-    seen_s: float = field(default_factory=time.monotonic)
     things: dict[str, Thing] = field(default_factory=dict)
     stages: "OrderedDict[tuple[str, ...], Any]" = field(default_factory=OrderedDict)
     lock: Any = field(default_factory=threading.Lock)
@@ -89,7 +87,14 @@ class Session:
 
     def used_bytes(self) -> int:
         """What its files take."""
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        paths = (*self.folder.rglob("*"), *self.shared)
+        return sum(path.stat().st_size for path in paths if path.is_file())
+
+    def remove(self) -> None:
+        """Remove all its files."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for path in self.shared:
+            path.unlink(missing_ok=True)
 
     def require_room(self, size: int) -> None:
         """Raises InputError when so many bytes more would be too much for one session."""
@@ -99,13 +104,14 @@ class Session:
     def told(self, error: Exception) -> str:
         """An error's line without where the server keeps things."""
         text = str(error)
-        for home in sorted({str(thing.path.parent) for thing in self.things.values()} | {str(self.folder)}):
+        homes = {str(thing.path.parent) for thing in self.things.values()} | {str(self.folder)}
+        for home in sorted(homes, reverse=True):  # what lies in another first
             text = text.replace(f"{home}/", "")
         return text
 
 
 class Sessions:
-    """All visitors, by the secret in their cookie; what nobody has looked at for longest goes first."""
+    """All visitors, by the secret in their cookie; who was idle for longest goes first."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -121,10 +127,10 @@ class Sessions:
                 session = self._by_digest[digest] = Session(self.root / digest)
                 session.folder.mkdir(parents=True, exist_ok=True)
             self._by_digest.move_to_end(digest)
-            while len(self._by_digest) > MOST_SESSIONS:
-                _, old = self._by_digest.popitem(last=False)
-                shutil.rmtree(old.folder, ignore_errors=True)
-            session.seen_s = time.monotonic()
+            if len(self._by_digest) > MOST_SESSIONS:
+                idle = (key for key, one in self._by_digest.items() if one.job is None or one.job.ended)
+                if (oldest := next(idle, digest)) != digest:
+                    self._by_digest.pop(oldest).remove()
             return session
 
     def holder_of(self, session_hash: str) -> Session | None:

@@ -71,8 +71,8 @@ def model_side_px(model: str) -> int:
     return EMBEDDED_SIDE_PX if model == "embedded" else STABLE_DIFFUSION_SIDE_PX
 
 
-def resolve_model(model: str) -> str:
-    """`auto` is Stable Diffusion 1.4 when a GPU and its weights on disk are there, else the embedded model.
+def resolve_model(model: str, device: torch.device | None = None) -> str:
+    """`auto` is Stable Diffusion 1.4 when it is to run on a GPU and its weights are on disk, else the embedded model.
 
     A short name of the catalogue (sd14, sd15) is its hub id.
     """
@@ -80,17 +80,17 @@ def resolve_model(model: str) -> str:
         return catalog.KNOWN[model].source
     if model != "auto":
         return model
-    there = torch.cuda.is_available() and catalog.path_on_disk("sd14") is not None
+    there = (device or choose_device("auto")).type == "cuda" and catalog.path_on_disk("sd14") is not None
     return catalog.KNOWN["sd14"].source if there else "embedded"
 
 
-def auto_in_words() -> str:
+def auto_in_words(device: torch.device | None = None) -> str:
     """What `--model auto` takes here, and how to get more: one line."""
-    chosen = resolve_model("auto")
+    chosen = resolve_model("auto", device)
     if chosen != "embedded":
         return f"{chosen}: a GPU and its weights are here"
     fetched = catalog.path_on_disk("sd14") is not None
-    needs = [] if torch.cuda.is_available() else ["an NVIDIA GPU"]
+    needs = [] if (device or choose_device("auto")).type == "cuda" else ["an NVIDIA GPU"]
     needs += [] if fetched else ["`mtransfer models download sd14`"]
     return f"embedded; for Stable Diffusion: {' and '.join(needs)}"
 
@@ -139,7 +139,14 @@ def load_guidance_decoder(name: str, device: torch.device, dtype: torch.dtype) -
 
 
 def resolve_guidance_decoder(name: str, model: str) -> str:
-    """`auto` is TAESD for a model of Stable Diffusion's latents when it is on disk, else the model's own `vae`."""
+    """`auto` is TAESD for a model of Stable Diffusion's latents when it is on disk, else the model's own `vae`.
+
+    Raises InputError for a decoder of Stable Diffusion's latents where the model has others.
+    """
+    if name not in ("auto", "vae") and model == "embedded":
+        raise InputError(
+            f"--guidance-decoder {name}: decodes Stable Diffusion's latents; the embedded model has its own"
+        )
     if name != "auto":
         return name
     return "taesd" if model != "embedded" and catalog.path_on_disk("taesd") is not None else "vae"

@@ -11,10 +11,12 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from jaxtyping import Float
+from safetensors import SafetensorError
 from torch import Tensor
 from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 from transformers import CLIPImageProcessor, CLIPModel
 
+from mtransfer.catalog import path_on_disk
 from mtransfer.hush import without_bars
 
 Net = Literal["alex", "squeeze", "vgg"]
@@ -32,9 +34,10 @@ def clip_similarity(
 ) -> float | None:
     """Cosine in [-1,1] of two pictures' CLIP embeddings (Radford et al., 2021): 1 shows the same things.
 
-    `model` is a directory or a hub id; None where it is not on this disk.
+    `model` is a directory or a hub id; None where it is not on this disk, or broken.
     """
-    loaded = _load_clip(model)
+    folder = Path(model) if Path(model).is_dir() else path_on_disk(model)
+    loaded = None if folder is None else _load_clip(folder)
     if loaded is None:
         return None
     return float(F.cosine_similarity(_embed(first, *loaded), _embed(second, *loaded)))
@@ -47,12 +50,12 @@ def _embed(image: Tensor, clip: Any, processor: Any) -> Tensor:
 
 
 @lru_cache(maxsize=1)
-def _load_clip(model: str) -> tuple[Any, Any] | None:
+def _load_clip(folder: Path) -> tuple[Any, Any] | None:
     try:
         with without_bars():
-            clip = CLIPModel.from_pretrained(model, local_files_only=True)
-        return clip.eval(), CLIPImageProcessor.from_pretrained(model, local_files_only=True)
-    except OSError:
+            clip = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        return clip.eval(), CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, SafetensorError):
         return None
 
 

@@ -22,6 +22,7 @@ from mtransfer.settings import SamplerSettings
 
 Callback = Callable[[Any, int, int, dict[str, Any]], dict[str, Any] | None]
 DETAIL_PX = 3  # what is finer stays the draft's own where a net betters a draft
+WEIGHTS_READ = 64  # about so many of each of a net's parameters tell it from others
 OWN_TOLERANCE = 0.02  # root mean square: half-precision nets and an 8-bit photo differ by a tenth of it
 
 
@@ -115,22 +116,32 @@ class Plan:
         return randn_tensor(self.source.shape, self.generator, self.source.device, torch.float32)
 
     def run(self, eps: Denoiser, guidance: MotionGuidance, callback: Callback | None) -> Iterator[Step]:
-        """Every evaluation, once the callback has seen it."""
-        steps, latents = self.steps(eps, guidance), None
+        """Every evaluation, once the callback has seen it; while the photo is inverted it sees step -1."""
+        first, count = self.timesteps.t[0], len(self.timesteps.t)
+
+        def tick() -> None:
+            if callback:
+                callback(
+                    self.pipe, -1, first, {"latents": self.source, "x0": self.source, "energy": None, "count": count}
+                )
+
+        steps, latents = self.steps(eps, guidance, tick), None
         while True:
             try:
                 step = steps.send(latents)
             except StopIteration:
                 return
-            values = {"latents": step.z, "x0": step.x0, "energy": step.energy, "count": len(self.timesteps.t)}
+            values = {"latents": step.z, "x0": step.x0, "energy": step.energy, "count": count}
             returned = callback and callback(self.pipe, step.index, self.timesteps.t[step.index], values)
             latents = returned.get("latents") if returned else None
             yield step if latents is None else replace(step, z=latents)
 
-    def steps(self, eps: Denoiser, guidance: MotionGuidance) -> Generator[Step, Tensor | None, None]:
-        """The loop with this job's anchors and guidance."""
+    def steps(
+        self, eps: Denoiser, guidance: MotionGuidance, tick: Callable[[], None] = lambda: None
+    ) -> Generator[Step, Tensor | None, None]:
+        """The loop with this job's anchors and guidance. `tick` is called at each evaluation that comes before it."""
         chosen, count = self.settings, len(self.timesteps.t)
-        start, anchors = self._start(eps)
+        start, anchors = self._start(eps, tick)
         low, high = (round(share * count) for share in chosen.window)
         guide = Guide(
             guidance,
@@ -145,17 +156,17 @@ class Plan:
             eps, start, self.timesteps, draw=self.draw, recursions=chosen.recursions, anchors=anchors, guide=guide
         )
 
-    def _start(self, eps: Denoiser) -> tuple[Tensor, list[Anchor]]:
+    def _start(self, eps: Denoiser, tick: Callable[[], None]) -> tuple[Tensor, list[Anchor]]:
         """First latents, and what is held: the photo outside the edit region, and the moved subject for a while."""
         count = len(self.timesteps.t)
         outside = 1 - to_cells(self._changeable(), self.source)
         if not self.settings.edit_mask:
             outside = torch.zeros_like(outside)
         if self.settings.start == "inverted":
-            inverted = self.inverted(replace(eps, prompt=_without_guidance(eps.prompt)))
+            inverted = self.inverted(replace(eps, prompt=_without_guidance(eps.prompt)), tick)
             return inverted[0], [Anchor(outside, count, self.source, trajectory=inverted)]
         if self.settings.start == "own":
-            own = self._own_trajectory(eps)
+            own = self._own_trajectory(eps, tick)
             return own[0], [Anchor(outside, count, self.source, trajectory=own)]
         noise, a_t = self.draw(), self.timesteps.alpha_bar[0]
         begun = {"warp": self.begun, "photo": self.source, "noise": torch.zeros_like(self.source)}
@@ -166,15 +177,15 @@ class Plan:
         ]
         return a_t**0.5 * begun[self.settings.start] + (1 - a_t) ** 0.5 * noise, anchors
 
-    def inverted(self, eps: Denoiser) -> list[Tensor]:
+    def inverted(self, eps: Denoiser, tick: Callable[[], None] = lambda: None) -> list[Tensor]:
         """The photo's latents at each timestep, from noise to image; from the cache where they were made before."""
         key = {"net": _fingerprint(eps, self.source), "timesteps": self.timesteps.t}
         latents = remember(
-            "inversion", key, lambda: {"z": torch.stack(list(invert(eps, self.source, self.timesteps))[::-1])}
+            "inversion", key, lambda: {"z": torch.stack(_each(invert(eps, self.source, self.timesteps), tick)[::-1])}
         )
         return list(latents["z"].to(self.source))
 
-    def _own_trajectory(self, eps: Denoiser) -> list[Tensor]:
+    def _own_trajectory(self, eps: Denoiser, tick: Callable[[], None]) -> list[Tensor]:
         """The latents through which the model came from `noise` to the photo. Raises InputError when it did not."""
         if self.noise is None or self.noise.shape != self.source.shape:
             shape = None if self.noise is None else tuple(self.noise.shape)
@@ -183,7 +194,7 @@ class Plan:
                 f"not {shape}; give the --noise file that mtransfer generate wrote beside it"
             )
         blind = build_denoiser(self.pipe, self.source, eps.prompt, lambda: nothing_known(self.source))
-        trajectory = list(unguided(blind, self.noise.to(self.source), self.timesteps))
+        trajectory = _each(unguided(blind, self.noise.to(self.source), self.timesteps), tick)
         made = self.pipe.decode_latents(trajectory[-1]).clamp(0, 1)
         difference = float((made - self.photo).square().mean().sqrt())
         if not difference <= OWN_TOLERANCE:  # of noise that is not finite it is NaN
@@ -216,13 +227,22 @@ def unguided(eps: Denoiser, noise: Tensor, timesteps: Timesteps) -> Iterator[Ten
         yield step.z
 
 
+def _each(latents: Iterator[Tensor], tick: Callable[[], None]) -> list[Tensor]:
+    found = []
+    for z in latents:
+        tick()
+        found.append(z)
+    return found
+
+
 def _fingerprint(eps: Denoiser, source: Tensor) -> str:
-    """What an inversion depends on: the net (its first and last weights stand for all), prompt, surround, latents."""
-    parameters = [parameter for _, parameter in sorted(eps.unet.named_parameters())]
+    """What an inversion depends on: the net (a few of each of its weights stand for all), prompt, surround, latents."""
+    weights = [values.detach().flatten() for _, values in sorted(eps.unet.named_parameters())]
+    weights = [values[:: max(1, len(values) // WEIGHTS_READ)] for values in weights]
     prompt = [] if eps.prompt is None else [eps.prompt.positive]
     surround = [] if eps.surround is None else [eps.surround]
-    digest = hashlib.sha256(f"{source.device.type} {eps.prediction_type} {len(parameters)}".encode())
-    for tensor in (parameters[0], parameters[-1], eps.alphas_cumprod, source, *prompt, *surround):
+    digest = hashlib.sha256(f"{source.device.type} {eps.prediction_type}".encode())
+    for tensor in (*weights, eps.alphas_cumprod, source, *prompt, *surround):
         digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy().data)
     return digest.hexdigest()

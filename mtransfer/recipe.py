@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mtransfer.errors import InputError
 from mtransfer.settings import SamplerSettings, load_preset
 
+MOST_FPS = 1000.0
 DESCRIPTION_OF_SUBJECT = "x,y | x0,y0,x1,y1 | mask file | all"
 
 
@@ -34,12 +35,15 @@ class Recipe(BaseModel):
     def build(cls, given: dict[str, Any], overrides: list[str], recipe: dict[str, Any] | None = None) -> Self:
         """Named values over `a.b=c` overrides over a recipe's table over the preset over the defaults.
 
+        A preset that is named takes the place of the recipe's and its settings.
         Raises InputError, in one line, for what does not fit.
         """
         changed: dict[str, Any] = {}
         for override in overrides:
             _set(changed, override)
         tables = [dict(table) for table in (recipe or {}, changed, given)]
+        if "preset" in changed or "preset" in given:
+            tables[0].pop("sampler", None)  # which is of the recipe's own preset
         sampler: dict[str, Any] = {}
         for table in tables:
             part = table.pop("sampler", {})
@@ -106,7 +110,7 @@ class AnimateRecipe(ClipRecipe):
         "", description="clip positions A:B, without B, or A:B:S, every S-th (12:36, 1s:2s, 0:90:3); default: all"
     )
     reference: str = Field("first", description="the clip's frame that the photo stands for: first | auto | a position")
-    fps: float = Field(0.0, ge=0, le=120, description="frames a second of the animation; 0: as fast as the clip")
+    fps: float = Field(0.0, ge=0, le=MOST_FPS, description="frames a second of the animation; 0: as fast as the clip")
     loop: Literal["none", "pingpong"] = Field("none", description="none | pingpong: there and back again")
     format: str = Field("mp4,gif,png", description="what to write: one or more of mp4,gif,png")
 

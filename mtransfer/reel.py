@@ -45,7 +45,11 @@ def kept_frames(out: Path, key: str) -> Iterator[Path]:
         if error.errno not in DISK_FULL:
             raise
         raise MTransferError(f"{folder}: the disk is full; free some space, the same command goes on") from error
-    shutil.rmtree(folder)
+    else:
+        shutil.rmtree(folder)
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # without a frame it is of no use
 
 
 def write_animation(scene: Scene, flow: FlowField, folder: Path, stage: Path, text: str) -> list[str]:

@@ -71,6 +71,14 @@ class Prepared:
     tools: Tools | None = None
     part: Part | None = None
 
+    def seen(self) -> Panels:
+        """The preview's pictures of what the job goes by."""
+        return [
+            *self.panels,
+            ("photo and subject", with_mask(self.photo.image, self.subject.mask)),
+            ("flow on the photo", with_flow(self.photo.image, self.flow.flow[0].cpu())),
+        ]
+
 
 def prepare(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: Panels) -> Prepared:
     """All of a job that comes before its sampling. Raises InputError when nothing would move, and ModelError."""
@@ -147,13 +155,7 @@ def _measured(job: Prepared, edited: Tensor, evaluations: int) -> TransferOutput
     warn_of_no_generator(run.recipe)
     with run.stage("measure"):
         metrics = _measure(run, job.own, edited, job.flow, job.mask, draft) | {"guided_evaluations": evaluations}
-    panels = [
-        *job.panels,
-        ("photo and subject", with_mask(job.photo.image, job.subject.mask)),
-        ("flow on the photo", with_flow(job.photo.image, job.flow.flow[0].cpu())),
-        ("warp", draft.image[0].cpu()),
-        ("result", edited[0].cpu()),
-    ]
+    panels = [*job.seen(), ("warp", draft.image[0].cpu()), ("result", edited[0].cpu())]
     profile = job.photo.icc_profile
     return TransferOutput(
         edited.cpu(), job.flow, job.subject, run.recipe, metrics, run.timings, draft.edit.cpu(), panels, profile

@@ -91,7 +91,9 @@ def settled(recipe: T) -> T:
     """The recipe with its model, device and dtype resolved. Raises InputError for a device that is not there."""
     device = choose_device(recipe.device)
     dtype = str(choose_dtype(recipe.dtype, device)).removeprefix("torch.")
-    return recipe.model_copy(update={"model": resolve_model(recipe.model), "device": device.type, "dtype": dtype})
+    return recipe.model_copy(
+        update={"model": resolve_model(recipe.model, device), "device": device.type, "dtype": dtype}
+    )
 
 
 def pipeline_of(recipe: Recipe) -> MotionGuidedPipeline:

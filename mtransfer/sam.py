@@ -14,7 +14,7 @@ from torch import Tensor
 from mtransfer import catalog
 from mtransfer.errors import InputError, ModelError
 from mtransfer.hush import without_bars
-from mtransfer.subject import segment
+from mtransfer.subject import require_inside, segment
 
 AUTOMATIC_POINTS = 3  # one could mean a part of the subject; several spread over it mean the whole
 NOT_AS_DEEP = 0.25  # of the deepest: a point nearer the edge than this may be off the subject
@@ -105,20 +105,16 @@ def _prompt(
     prompt: dict[str, Any] = {}
     if points:
         for x, y in points:
-            _check_inside(image, (x, y), flag)
+            require_inside([x, y], image, _given(flag, (x, y)))
         prompt |= {"input_points": [[[list(at) for at in points]]], "input_labels": [[[1] * len(points)]]}
     if box is not None:
-        _check_inside(image, box, flag)
+        require_inside(list(box), image, _given(flag, box))
         prompt["input_boxes"] = [[list(box)]]
     return prompt
 
 
-def _check_inside(image: Tensor, numbers: tuple[float, ...], flag: str) -> None:
-    height, width = image.shape[-2:]
-    inside = all(0 <= n <= (width, height)[i % 2] for i, n in enumerate(numbers))
-    if not inside or (len(numbers) == 4 and not (numbers[0] < numbers[2] and numbers[1] < numbers[3])):
-        given = ",".join(f"{n:g}" for n in numbers)
-        raise InputError(f"{flag} {given}: outside the picture of {width} x {height} pixels, or an empty box")
+def _given(flag: str, numbers: tuple[float, ...]) -> str:
+    return f"{flag} {','.join(f'{n:g}' for n in numbers)}"
 
 
 def _pixels(image: Tensor) -> NDArray[np.uint8]:

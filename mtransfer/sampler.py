@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mtransfer.denoiser import Prompt
 from mtransfer.draft import Draft, blend, make_draft
-from mtransfer.errors import InputError, ModelError
+from mtransfer.errors import InputError
 from mtransfer.guidance import Energy, EnergyTerm, FlowModel
 from mtransfer.loop import ddim_timesteps
 from mtransfer.plan import Callback, Plan, build_denoiser, nothing_known, unguided
@@ -149,12 +149,6 @@ class MotionGuidedPipeline(DiffusionPipeline):
         for done, latents in enumerate(unguided(eps, noise, timesteps)):  # noqa: B007 - the last are the image
             on_step(done, len(timesteps.t))
         return self.decode_latents(latents).clamp(0, 1), noise
-
-    def enable_vae_slicing(self) -> None:
-        """Decode one image of a batch at a time. Raises ModelError when the autoencoder cannot."""
-        if not hasattr(self.vae, "enable_slicing"):
-            raise ModelError(f"{type(self.vae).__name__} cannot slice; leave enable_vae_slicing out")
-        self.vae.enable_slicing()
 
     def save_memory(self) -> None:
         """Trade time for memory: one image at a time through the autoencoder, activations of the net computed twice."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from mtransfer.camera import pan
 from mtransfer.clip import Clip, parse_position, probe
 from mtransfer.clipmotion import MOVING, ClipMotion, camera_on_photo, read_motion, retargeted
+from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.models import model_side_px
 from mtransfer.photo import Photo
@@ -85,7 +86,10 @@ def read_scene(recipe: AnimateRecipe | None = None, **options: Any) -> Scene:
         run.resolve(clip_subject=MOVING)
     grey = None if recipe.strength_mask is None else read_mask(recipe.strength_mask, photo.image)
     assert isinstance(run.recipe, AnimateRecipe)
-    return Scene(run, photo, subjects, grey, clip, motion, run.recipe)
+    scene = Scene(run, photo, subjects, grey, clip, motion, run.recipe)
+    if not any(bool(scene.flow(index).flow.any()) for index in range(len(motion.frames))):
+        raise InputError("the motion asked for is zero, so nothing would move; ask for more, or for --strength above 0")
+    return scene
 
 
 def _shot(recipe: AnimateRecipe, clip: Clip, first: int | None) -> range:

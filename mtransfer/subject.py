@@ -53,7 +53,7 @@ def segment(
             raise InputError(f"{flag} alpha: the picture has no alpha channel; use {flag} auto")
         mask = alpha
     elif word == "salient":
-        mask = _cut_out(image, *_automatic_seed(_small(image)))
+        mask = _cut_out(image, *_automatic_seed(_small(image), flag))
     elif numbers := parse_numbers(spec, flag):
         seed = _point_seed if len(numbers) == 2 else _box_seed
         mask = _cut_out(image, *seed(_small(image), _scaled(numbers, image, f"{flag} {spec}")))
@@ -168,14 +168,14 @@ def _clean(found: NDArray[np.bool_], keep: NDArray[np.bool_]) -> NDArray[np.bool
     return (solid > 0) | np.isin(holes, small)
 
 
-def _automatic_seed(small: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _automatic_seed(small: NDArray[np.uint8], flag: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """What differs in colour from the picture's frame and lies towards the middle, and what it encloses."""
     contrast = _contrast(small)
     level, _ = cv2.threshold(contrast, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     likely = (contrast > max(SENSITIVITY * level, CLEAR_CONTRAST)).astype(np.uint8)
     core = _central_parts(cv2.morphologyEx(likely, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
     if not core.any():
-        raise InputError("--subject auto: no clear subject found; point at it with --subject x,y or a box")
+        raise InputError(f"{flag} auto: no clear subject found; point at it with {flag} x,y or a box")
     hull = cv2.convexHull(cv2.findNonZero(core.astype(np.uint8)))
     reach = max(3, round(0.04 * max(small.shape)))
     around = cv2.fillConvexPoly(np.zeros_like(likely), hull, 1)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from mtransfer.clip import Clip, parse_position, require_pair
 from mtransfer.console import warn
 from mtransfer.errors import InputError
+from mtransfer.recipe import MOST_FPS
 
 MOST_FRAMES = 300
 FORMATS = ("mp4", "gif", "png")
@@ -52,9 +53,9 @@ def _end(text: str, clip: Clip) -> int:
 
 
 def shown_fps(frames: Sequence[int], clip: Clip) -> float:
-    """At how many frames a second these frames of the clip pass as fast as in the clip itself."""
+    """At how many frames a second these frames of the clip pass as fast as in the clip itself, MOST_FPS at most."""
     passed_s = clip.timestamps_s[frames[-1]] - clip.timestamps_s[frames[0]]
-    return round((len(frames) - 1) / passed_s, 3)
+    return min(round((len(frames) - 1) / passed_s, 3), MOST_FPS)
 
 
 def play_order(count: int, loop: str) -> list[int]:

@@ -63,6 +63,11 @@ def edit(recipe: EditRecipe | None = None, **options: Any) -> TransferOutput:
 
     Takes what `transfer` takes: edit(photo="b.jpg", translate="40,0"). Raises InputError and ModelError.
     """
+    return finish([prepare_edit(recipe, **options)])[0]
+
+
+def prepare_edit(recipe: EditRecipe | None = None, **options: Any) -> Prepared:
+    """As `edit`, up to the sampling."""
     run, recipe = start(EditRecipe, recipe, **options)
     told_by_flow = recipe.flow is not None and recipe.subject in ("auto", MOVING)
     photo, subjects = photo_and_subjects(run, "all" if told_by_flow else recipe.subject, snap=recipe.flow is None)
@@ -74,7 +79,7 @@ def edit(recipe: EditRecipe | None = None, **options: Any) -> TransferOutput:
         drawn = snapped_along(photo.image[None], flow.flow, subject.mask[None])
         if drawn is not None:
             subject, flow = _redrawn(subject, drawn[1][0], recipe.subject), FlowField(drawn[0], flow.confidence)
-    return finish([prepare(run, photo, subject, flow, [])])[0]
+    return prepare(run, photo, subject, flow, [])
 
 
 def photo_and_subjects(run: Run, text: str, *, snap: bool = True) -> tuple[Photo, tuple[Subject, ...]]:

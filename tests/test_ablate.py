@@ -40,6 +40,14 @@ def test_the_command_makes_a_sheet_and_a_table(tmp_path, capsys) -> None:
     assert sorted(contents(tmp_path / "out")) == ["ablation.json", "ablation.png"]
     with Image.open(tmp_path / "out" / "ablation.png") as sheet:
         assert sheet.width > 1000
+    assert json.loads((tmp_path / "out" / "ablation.json").read_text())["recipe"]["photo"] == str(KITE)
+
+
+@pytest.mark.slow
+def test_without_metadata_the_table_stands_alone(tmp_path, capsys) -> None:
+    words = ["ablate", KITE, "--translate", "30,0", "--subject", "380,300", "--set", "sampler.steps=2", "--no-metadata"]
+    assert command(capsys, *words, "--quiet", "-o", tmp_path / "out").code == 0
+    assert list(json.loads((tmp_path / "out" / "ablation.json").read_text())) == ["table"]
 
 
 def test_bad_input_leaves_nothing(tmp_path, capsys) -> None:

@@ -193,7 +193,7 @@ def test_mistakes_end_in_one_line_and_leave_nothing(words, said, home, tmp_path,
     )
     assert ended.code == 2
     assert said in ended.message
-    assert not (tmp_path / "out").exists()
+    assert contents(tmp_path) == {}
 
 
 def test_results_there_are_not_replaced_unasked(out, capsys) -> None:

@@ -105,6 +105,16 @@ def test_results_of_others_are_left_alone(home) -> None:
     assert (home / "out" / "c0" / "p1" / "run.json").read_text() == "{}"
 
 
+def test_other_files_in_an_items_place_fail_that_item_alone(home) -> None:
+    (home / "out" / "c0" / "p1").mkdir(parents=True)
+    (home / "out" / "c0" / "p1" / "notes.txt").write_text("mine")
+    tally = run_here(find_items("clips/c0.mp4", "photos", "all"), "out")
+    assert (tally.done, tally.failed) == (1, 1)
+    _, failed = entries(home / "out" / MANIFEST)
+    assert failed.error == f"{home}/out/c0/p1: holds other files; remove them or use another -o"
+    assert contents(home / "out" / "c0" / "p1") == {"notes.txt": b"mine"}
+
+
 def test_a_batch_goes_on_only_with_the_settings_it_was_begun_with(home) -> None:
     items = find_items("clips/c0.mp4", "photos/p0.png", "all")
     run_here(items, "out")

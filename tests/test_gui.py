@@ -21,9 +21,9 @@ from gui_server import uploaded, visitor
 from pictures import CENTRE_XY, disc_photo, save_clip, save_picture
 from PIL import Image
 
-from mtransfer import gui_jobs
+from mtransfer import gui_jobs, gui_store
 from mtransfer.errors import InputError
-from mtransfer.gui_guard import Guard
+from mtransfer.gui_guard import COOKIE, UPLOAD, Guard
 from mtransfer.gui_jobs import Cancelled
 from mtransfer.gui_store import Session, Sessions
 from mtransfer.gui_tasks import edit_job, recipe_job, scene_of
@@ -98,6 +98,23 @@ def test_a_brush_makes_a_mask_and_a_tint_of_it(client, photo) -> None:
     tint = np.asarray(Image.open(io.BytesIO(client.get(f"/mtransfer/mask/{mask['id']}").content)))
     assert tint[30, 40, 3] > 100
     assert tint[80, 80, 3] == 0
+
+
+@pytest.mark.parametrize(
+    ("points", "radius"), [("[[NaN, 30]]", "5"), ("[[20, 1e300]]", "5"), ("[[20, 30]]", "NaN"), ("[[20, 30]]", "1e9")]
+)
+def test_a_stroke_that_is_none_is_refused_in_one_line(client, photo, points, radius) -> None:
+    name = uploaded(client, photo).json()["id"]
+    body = f'{{"photo": "{name}", "mask": null, "points": {points}, "radius": {radius}, "add": true}}'
+    answer = client.post("/mtransfer/brush", content=body)
+    assert (answer.status_code, "radius of at most" in answer.json()["error"]) == (400, True)
+
+
+def test_a_mask_on_the_server_cannot_be_selected(client, photo, tmp_path) -> None:
+    name = uploaded(client, photo).json()["id"]
+    mask = save_picture(tmp_path / "a,b.png", disc_photo())
+    answer = client.post("/mtransfer/select", json={"photo": name, "at": str(mask)})
+    assert (answer.status_code, "a point x,y or a box" in answer.json()["error"]) == (400, True)
 
 
 @pytest.mark.parametrize(
@@ -366,6 +383,41 @@ def test_a_cancelled_job_stops_at_its_next_step_and_leaves_nothing(session) -> N
 def test_what_the_page_could_not_say_is_refused(state, line) -> None:
     with pytest.raises(InputError, match=line):
         scene_of(state)
+
+
+def test_messages_do_not_say_where_the_server_keeps_things(session) -> None:
+    path = session.own.find(session.photo, "photo").path
+    assert session.own.told(InputError(f"{path}: broken")) == "disc.png: broken"
+
+
+def test_the_visitor_who_was_idle_for_longest_makes_room(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(gui_store, "MOST_SESSIONS", 2)
+    sessions = Sessions(tmp_path)
+    busy, idle = sessions.of("a" * 32), sessions.of("b" * 32)
+    busy.job = SimpleNamespace(ended=False)
+    shared = save_picture(tmp_path / "shared.png", disc_photo())
+    idle.shared.add(shared)
+    sessions.of("c" * 32)
+    assert sessions.of("a" * 32) is busy
+    assert busy.folder.exists()
+    assert not idle.folder.exists()
+    assert not shared.exists()
+
+
+def test_what_gradio_keeps_of_a_session_counts_too(tmp_path, monkeypatch) -> None:
+    sessions, told = Sessions(tmp_path / "sessions"), []
+    secret, kept = "s" * 32, save_picture(tmp_path / "shared.png", disc_photo())
+    sessions.of(secret).shared.add(kept)
+    monkeypatch.setattr(gui_store, "MOST_IN_ALL", kept.stat().st_size + 1000)
+
+    async def send(message: dict) -> None:
+        told.append(message)
+
+    for length in (b"1000", b"1001"):
+        headers = [(b"host", b"localhost"), (b"cookie", f"{COOKIE}={secret}".encode()), (b"content-length", length)]
+        scope = {"type": "http", "method": "POST", "path": UPLOAD, "headers": headers, "query_string": b""}
+        asyncio.run(Guard(answered, sessions)(scope, None, send))
+    assert [message["status"] for message in told if "status" in message] == [200, 413]
 
 
 def test_a_scene_in_which_nothing_moves_is_refused(session) -> None:

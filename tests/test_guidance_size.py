@@ -9,7 +9,7 @@ from diffusers import AutoencoderTiny
 from test_stable_diffusion import SIZE, Shift, flow, photo, quiet, sampled, settings
 from tiny_sd import build_tiny_sd
 
-from mtransfer.errors import ModelError
+from mtransfer.errors import InputError, ModelError
 from mtransfer.models import load_guidance_decoder, load_pipeline, resolve_guidance_decoder
 from mtransfer.sampler import MotionGuidedPipeline
 
@@ -78,6 +78,8 @@ def test_the_small_decoder_is_asked_for_by_name(tiny_sd, taesd, tmp_path, capsys
 def test_without_it_on_disk_the_vae_decodes(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(InputError, match="the embedded model has its own"):
+        resolve_guidance_decoder("taesd", "embedded")
     assert resolve_guidance_decoder("auto", "embedded") == resolve_guidance_decoder("auto", "some/model") == "vae"
     with pytest.raises(ModelError, match="taesd: not on this disk; fetch it with `mtransfer models download"):
         load_guidance_decoder("taesd", CPU, torch.float32)

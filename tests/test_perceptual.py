@@ -76,7 +76,7 @@ def test_nothing_is_fetched(tiny_clip: str, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(part, "from_pretrained", lambda *a, load=load, **o: asked.append(o) or load(*a, **o))
     _load_clip.cache_clear()
     clip_similarity(picture(0), picture(0), tiny_clip)
-    assert asked == [{"local_files_only": True}] * 2
+    assert asked == [{"local_files_only": True, "use_safetensors": True}, {"local_files_only": True}]
 
 
 @pytest.fixture

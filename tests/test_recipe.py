@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from mtransfer.errors import InputError
-from mtransfer.recipe import EditRecipe, Recipe, TransferRecipe
+from mtransfer.recipe import AnimateRecipe, EditRecipe, Recipe, TransferRecipe
 from mtransfer.settings import SamplerSettings, load_preset, pipelines_folder
 
 PRESETS = sorted((pipelines_folder() / "presets").glob("*.toml"))
@@ -47,6 +47,20 @@ def test_named_values_beat_overrides_beat_the_preset_beats_defaults() -> None:
     assert build("sampler.steps=7", preset="paper").sampler.recursions == 10
     assert build("seed=3").seed == 3
     assert build("seed=3", seed=4).seed == 4
+
+
+def test_a_preset_that_is_named_takes_the_place_of_a_stored_one() -> None:
+    stored = build("sampler.steps=7").model_dump(mode="json")
+    assert EditRecipe.build({}, [], stored).sampler.steps == 7
+    drafted = EditRecipe.build({}, ["preset=draft"], stored)
+    assert drafted == EditRecipe.build({"preset": "draft"}, [], stored)
+    assert (drafted.preset, drafted.sampler) == ("draft", SamplerSettings.from_preset("draft"))
+    assert EditRecipe.build({"sampler": {"recursions": 2}}, ["preset=paper"], stored).sampler.recursions == 2
+
+
+def test_a_fast_clips_rate_can_be_stored_and_read_again() -> None:
+    given = {"clip": "a.mp4", "photo": "a.png", "fps": 240.0}
+    assert AnimateRecipe.build({}, [], AnimateRecipe.build(given, []).model_dump(mode="json")).fps == 240
 
 
 def test_overrides_read_toml_values_and_plain_words() -> None:

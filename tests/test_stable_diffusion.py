@@ -19,6 +19,7 @@ from mtransfer.errors import ModelError
 from mtransfer.guidance import Energy
 from mtransfer.loop import Guide, Timesteps, ddim_timesteps, sample_steps
 from mtransfer.models import load_pipeline
+from mtransfer.plan import _fingerprint
 from mtransfer.recipe import load_preset
 from mtransfer.sampler import MotionGuidedPipeline
 from mtransfer.settings import SamplerSettings
@@ -189,6 +190,29 @@ def test_inversion_takes_the_prompt_without_guidance_and_is_made_once(pipe, tmp_
     assert torch.equal(first, again)
     sampled(pipe, start="inverted", start_t=1000, guidance_scale=4.0, prompt="a boat")
     assert rows[12:] == [1, 1, 1, 1, 2, 2, 2, 2]
+
+
+def test_an_inversion_belongs_to_all_of_a_nets_weights(pipe) -> None:
+    latents = torch.zeros(1, 4, 16, 24)
+    eps = Denoiser(pipe.unet, pipe.scheduler.alphas_cumprod, "epsilon")
+    before = _fingerprint(eps, latents)
+    assert _fingerprint(eps, latents) == before
+    fused = pipe.unet.mid_block.attentions[0].transformer_blocks[0].attn2.to_k.weight
+    with torch.no_grad():
+        fused.mul_(1.01)
+    try:
+        assert _fingerprint(eps, latents) != before
+    finally:
+        with torch.no_grad():
+            fused.div_(1.01)
+
+
+def test_an_inversion_is_heard_of_step_by_step(pipe, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("MTRANSFER_CACHE", str(tmp_path))
+    heard = []
+    chosen = settings(start="inverted", start_t=1000)
+    pipe(photo(), flow(), Shift(), chosen, callback_on_step_end=lambda pipe, step, t, values: heard.append(step))
+    assert heard == [-1, -1, -1, -1, 0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])

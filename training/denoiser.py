@@ -25,7 +25,7 @@ from mtransfer.fill import fill_motion
 from mtransfer.spacetodepth import AutoencoderSpaceToDepth
 from training.compose import Array, Motion, Scene, compose
 from training.images import ImageBank, load_bank
-from training.trainer import ROOT, Plan, as_tensor, batches, device, draw_curve, train
+from training.trainer import ROOT, Plan, as_tensor, batches, device, draw_curve, stream, train
 
 SIZE_PX, BLOCK_PX = 128, 4
 POOL, SHOWN = 256, 3
@@ -180,7 +180,7 @@ def main() -> None:
     unet, scheduler = build().to(device()), DDIMScheduler(**SCHEDULER)
     bank = load_bank(ROOT / "images" / "train")
     # Another stream after a stop, not the same one again.
-    rng = np.random.default_rng([options.steps, (ROOT / "denoiser" / "last.pt").exists()])
+    rng = stream("denoiser", options.steps)
     source = batches(partial(next, samples(rng, bank)), options.batch)
     train(
         Plan("denoiser", options.steps, options.learning_rate),

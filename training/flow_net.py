@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import cv2
-import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.random import Generator
@@ -20,7 +19,7 @@ from torch import Tensor
 from mtransfer.raft import build_raft, encode_source, enlarge, refine
 from training.compose import Motion, compose, jitter
 from training.images import ImageBank, load_bank
-from training.trainer import ROOT, Plan, as_tensor, batches, device, draw_curve, train
+from training.trainer import ROOT, Plan, as_tensor, batches, device, draw_curve, stream, train
 
 UPDATES, GAMMA = 6, 0.8
 SHAPES = ((128, 1, 1.0), (96, 2, 0.5), (192, 1, 0.5), (128, 2, 0.25))  # side in px, enlarged, share of the batch
@@ -86,7 +85,7 @@ def main() -> None:
         net.load_state_dict(load_file(START), strict=False)
     bank = load_bank(ROOT / "images" / "train")
     # Another stream after a stop, not the same one again.
-    rng = np.random.default_rng([options.steps, (ROOT / "flow" / "last.pt").exists()])
+    rng = stream("flow", options.steps)
     sources = [
         batches(partial(sample, rng, bank, size, enlarged), round(options.batch * share))
         for size, enlarged, share in SHAPES

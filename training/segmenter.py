@@ -15,7 +15,7 @@ from torch import Tensor
 from mtransfer.segmenter import HINTS, box_hint, build_segmenter, logits_of, point_hint
 from training.compose import Array, Motion, compose, jitter
 from training.images import ImageBank, load_bank
-from training.trainer import ROOT, Plan, as_tensor, batches, device, draw_curve, train
+from training.trainer import ROOT, Plan, as_tensor, batches, device, draw_curve, stream, train
 
 SIZE_PX = 128
 WEIGHTS = Path("mtransfer/weights/segmenter")
@@ -108,7 +108,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     torch.manual_seed(0)
     net = build_segmenter().to(device())
-    rng = np.random.default_rng([options.steps, (ROOT / "segmenter" / "last.pt").exists()])
+    rng = stream("segmenter", options.steps)
     source = batches(partial(sample, rng, load_bank(ROOT / "images" / "train")), options.batch)
     train(Plan("segmenter", options.steps, options.learning_rate), net, lambda step: loss_of_batch(net, next(source)))
     net.half().save_pretrained(WEIGHTS)

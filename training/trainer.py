@@ -85,6 +85,13 @@ def train(plan: Plan, model: nn.Module, loss_of: Callable[[int], Tensor]) -> nn.
     return model
 
 
+def stream(name: str, steps: int) -> np.random.Generator:
+    """What a run draws its samples from: another stream after every stop."""
+    last = ROOT / name / "last.pt"
+    reached = int(torch.load(last, map_location="cpu", weights_only=True)["step"]) if last.exists() else 0
+    return np.random.default_rng([steps, reached])
+
+
 def _schedule(step: int, plan: Plan) -> float:
     if step < plan.warm_up:
         return (step + 1) / plan.warm_up
