@@ -134,7 +134,7 @@ def compare_to_folder(asked: "Asked", out: Path, *, overwrite: bool, report: "Re
         panels = [("photo", photo), ("the motion asked for", with_flow(photo, found.edit.flow[0]))]
         for made in found.made:
             save_png(made.image[0], stage / f"{made.name}.png")
-            panels.append((f"{made.name}, {made.figures['flow_raft_px']:.1f} px off", made.image[0]))
+            panels.append((f"{made.name}, {made.figures['flow_raft_px']:.1f} px off by RAFT", made.image[0]))
         save_png(sheet(panels), stage / "sheet.png")
         rows = figures_by_method(found)
         (stage / "compare.csv").write_text(_csv("method", rows), encoding="utf-8")

@@ -77,7 +77,9 @@ def read_motion(
     clip = probe(recipe.clip)
     require_pair(clip)
     wanted = tuple(frames)
-    warn_of_shots(clip, choose_shot(clip, recipe.shot, wanted if reference is None else (reference, *wanted)))
+    shot = choose_shot(clip, recipe.shot, wanted if reference is None else (reference, *wanted))
+    if not quick:  # else it is read once more
+        warn_of_shots(clip, shot)
     start = wanted[0] if reference is None else reference
     reading = read_clip(run, clip, recipe.flow_model, (start, *wanted), quick=quick or recipe.sampler.steps == 0)
     field = reading.flow_from(start, wanted)

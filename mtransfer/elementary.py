@@ -22,7 +22,8 @@ def edit_field(recipe: EditRecipe, photo: Photo, subject: Subject) -> tuple[Subj
     """
     elementary = _elementary_given(recipe)
     if (recipe.flow is None) == (not elementary):
-        raise InputError("give --flow FILE, or one or more of --translate --rotate --scale --stretch --pin")
+        both = ", not both" if elementary else ""
+        raise InputError(f"give --flow FILE, or one or more of --translate --rotate --scale --stretch --pin{both}")
     if recipe.flow is None:
         return subject, mask_field(elementary_field(recipe, subject), (subject.mask > 0).float())
     field = load_field(recipe.flow, size=photo.size)

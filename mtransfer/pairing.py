@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from mtransfer.errors import InputError
 
-CLIP_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg")
+CLIP_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".gif")
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 LIST_SUFFIXES = (".csv", ".jsonl")
 Match = Literal["all", "zip", "name"]

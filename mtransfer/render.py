@@ -30,6 +30,7 @@ from mtransfer.window import WHOLE, Window, window
 
 SURROUNDINGS_SHARE = 0.35  # of what may change, on every side, for the model to go by
 NO_GENERATOR = "the embedded model betters a warp and is no generator; for a good picture use Stable Diffusion"
+ZERO_MOTION = "the motion asked for is zero, so nothing would move; ask for more, or for another --strength than 0"
 MEND_MEMORY = "use --low-memory, --model embedded or --device cpu"
 Panels = list[tuple[str, Tensor]]
 
@@ -85,7 +86,7 @@ def prepare(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: P
     recipe, own = run.recipe, photo.image[None].to(run.device)
     mask = subject.mask[None].to(run.device)
     if not bool(flow.flow.any()):
-        raise InputError("the motion asked for is zero, so nothing would move; ask for more, or for --strength above 0")
+        raise InputError(ZERO_MOTION)
     with run.stage("warp"):
         background = take_out(own, mask)
         draft = make_draft(own, flow.flow.to(run.device), mask, background)

@@ -17,7 +17,7 @@ from mtransfer.models import model_side_px
 from mtransfer.photo import Photo
 from mtransfer.preview import with_flow, with_mask
 from mtransfer.recipe import AnimateRecipe
-from mtransfer.render import SURROUNDINGS_SHARE, Panels
+from mtransfer.render import SURROUNDINGS_SHARE, ZERO_MOTION, Panels
 from mtransfer.run import Run, start
 from mtransfer.shots import choose_shot
 from mtransfer.subject import Subject, read_mask
@@ -88,7 +88,7 @@ def read_scene(recipe: AnimateRecipe | None = None, **options: Any) -> Scene:
     assert isinstance(run.recipe, AnimateRecipe)
     scene = Scene(run, photo, subjects, grey, clip, motion, run.recipe)
     if not any(bool(scene.flow(index).flow.any()) for index in range(len(motion.frames))):
-        raise InputError("the motion asked for is zero, so nothing would move; ask for more, or for --strength above 0")
+        raise InputError(ZERO_MOTION)
     return scene
 
 

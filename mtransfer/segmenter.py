@@ -73,7 +73,10 @@ def find_subject(
     likely = torch.stack([_likely(image.cpu(), side, point, box) for side in SIDES_PX]).mean(dim=0)
     inside = likely > 0.5
     if not bool(inside.any()) or float(likely[inside].mean() * 2 - 1) < SURE:
-        raise InputError(f"{flag} auto: no clear subject found; point at it with {flag} x,y or a box")
+        if point is None and box is None:
+            raise InputError(f"{flag} auto: no clear subject found; point at it with {flag} x,y or a box")
+        given = ",".join(f"{number:g}" for number in box or point or ())
+        raise InputError(f"{flag} {given}: no clear subject found there; draw a tighter box, or give a mask file")
     return likely.to(image)
 
 

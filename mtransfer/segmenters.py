@@ -44,7 +44,9 @@ def segment_by(
     def found() -> dict[str, Tensor]:
         if name == "grabcut":
             return {"mask": segment(image, spec, None, flag).mask}
-        return {"mask": _with_thin_parts(image, refine(image, find_subject(image, point=point, box=box, flag=flag)))}
+        likely = find_subject(image, point=point, box=box, flag=flag)
+        drawn = refine(image, likely)
+        return {"mask": _with_thin_parts(image, (likely > 0.5).to(image) if drawn is likely else drawn)}
 
     pixels = hashlib.sha256(image.cpu().contiguous().numpy().data).hexdigest()
     key = {"image": pixels, "size": image.shape[-2:], "subject": spec, "by": name, "opencv": cv2.__version__}

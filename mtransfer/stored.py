@@ -19,6 +19,7 @@ from mtransfer.settings import pipelines_folder
 
 CHUNK = "mtransfer"  # of a PNG
 RECIPE_FILE = "recipe.toml"
+RESULTS = ("edited.png", "generated.png")  # which carry theirs
 FILE_FIELDS = ("photo", "clip", "flow", "noise", "strength_mask")
 SUBJECT_FIELDS = ("subject", "clip_subject")  # a mask file, or words; of several each
 WORDS = ("auto", "all", "alpha", "salient", "moving")
@@ -91,14 +92,16 @@ def input_hash(path: Path) -> str:
 
 
 def read_stored(target: str) -> StoredRecipe:
-    """The recipe in a file, a folder's recipe.toml, a PNG, GIF or MP4 made by mtransfer, or in pipelines/ by name.
+    """The recipe in a file, of a folder its recipe.toml or result, in a PNG, GIF or MP4 of ours, or named in pipelines.
 
     Raises InputError for one that is not there or not a recipe.
     """
     path = Path(target)
     named = pipelines_folder() / f"{target}.toml"
     if os.path.isdir(path):
-        path = path / RECIPE_FILE
+        path = next(
+            (path / name for name in (RECIPE_FILE, *RESULTS) if os.path.isfile(path / name)), path / RECIPE_FILE
+        )
     elif not os.path.exists(path) and target == path.name and os.path.isfile(named):
         path = named
     if not os.path.isfile(path):
@@ -123,7 +126,9 @@ def parse(content: bytes, path: Path, *, names_only: bool = False) -> StoredReci
     """
     try:
         table = tomllib.loads(content.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a recipe, nor a result that carries one; name another") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path}: not a recipe ({str(error).splitlines()[0]}); mend it or copy one anew") from None
     command, hashes, versions = table.get("command"), table.get("inputs", {}), table.get("versions", {})
     if not isinstance(command, str) or command not in COMMANDS:

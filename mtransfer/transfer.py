@@ -26,6 +26,7 @@ from mtransfer.stored import is_file
 from mtransfer.subject import Subject, read_mask, resolve_word, subject_from_mask
 from mtransfer.tracking import NOTHING_MOVES, subject_motion_px
 
+SMALLEST_PX = 12  # of a photo: dense inverse search, which measures the result, needs as much
 CANDIDATES, NEAREST_SHARE = 7, 0.06  # frames tried as B, from this share of the shot to its end
 
 
@@ -90,6 +91,9 @@ def photo_and_subjects(run: Run, text: str, *, snap: bool = True) -> tuple[Photo
     with run.stage("photo"):
         recipe = run.recipe
         photo = read_photo(recipe.photo)
+        if min(photo.size) < SMALLEST_PX:
+            height, width = photo.size
+            raise InputError(f"{photo.path}: {width} x {height} pixels; a photo needs {SMALLEST_PX} each way")
         specs = [resolve_word(spec, photo.alpha) for spec in specs_of(text)]
         run.resolve(subject=";".join(specs))
         found = [segment_by(recipe.segmenter, photo.image, spec, photo.alpha, device=run.device) for spec in specs]

@@ -60,6 +60,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_video(frame[None], folder / "one_frame.mp4", 12)
     write_video(frame.expand(6, -1, -1, -1), folder / "static.mp4", 12)
     save_picture(folder / "disc.png", disc_photo())
+    save_picture(folder / "tiny.png", disc_photo()[:, 70:78, 70:78])
     save_picture(folder / "uniform.png", torch.full((3, SMALL, SMALL), 0.5))
     moving = np.zeros((2, SMALL, SMALL))
     moving[0, 50:110, 40:100] = 10

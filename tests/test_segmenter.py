@@ -65,6 +65,18 @@ def test_where_nothing_stands_out_it_asks_back() -> None:
         find_subject(grey)
 
 
+def test_nothing_far_from_a_point_is_its_subject() -> None:
+    """A click on the sky, whose colours GrabCut cannot tell apart: what the net is sure of, and no haze beyond it."""
+    mask = segment_by("embedded", photo("kite.jpg"), "450,340").mask
+    assert float((mask > 0).float().mean()) < 0.3
+
+
+def test_a_box_in_which_nothing_is_found_is_named() -> None:
+    grey = torch.full((3, 200, 300), 0.5)
+    with pytest.raises(InputError, match=r"^--subject 10,10,90,90: no clear subject found there; draw a tighter box"):
+        find_subject(grey, box=(10, 10, 90, 90))
+
+
 def test_hints_are_where_they_are_asked_for() -> None:
     spot, box = point_hint((60, 80), 20, 30), box_hint((60, 80), (10, 20, 30, 40))
     assert divmod(int(spot.argmax()), 80) == (30, 20)

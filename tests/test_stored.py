@@ -252,6 +252,12 @@ def test_a_named_recipe_comes_with_the_package(home, tmp_path, monkeypatch) -> N
     assert found == TransferRecipe.build({"clip": home / "clip.mp4", "photo": home / "photo.png"}, [])
 
 
+def test_a_folder_of_results_is_the_recipe_of_its_picture(tmp_path) -> None:
+    recipe = GenerateRecipe.build({}, [])
+    save_png(torch.zeros(3, 2, 2), tmp_path / "generated.png", recipe=write_stored(recipe, {}))
+    assert read_stored(str(tmp_path)) == read_stored(str(tmp_path / "generated.png"))
+
+
 def test_what_lies_here_comes_before_what_comes_with_the_package(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "clip_to_photo").mkdir()
