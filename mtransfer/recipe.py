@@ -166,7 +166,7 @@ def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden" and isinstance(first["input"], dict):
-        return f"--set {name}: there is no such table of settings; see docs/settings.md"
+        return f"{name}: there is no such table of settings; see docs/settings.md"
     flag = name if "." in name else f"--{name.replace('_', '-')}"
     given = "" if first["type"] == "missing" else f" {first['input']!r}"
     return f"{flag}{given}: {first['msg'][0].lower()}{first['msg'][1:]}".replace("\n", " ")

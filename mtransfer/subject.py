@@ -243,8 +243,8 @@ def _box_seed(small: NDArray[np.uint8], box: list[float]) -> tuple[NDArray[np.ui
 
 def read_mask(path: Path, image: Tensor) -> Tensor:
     """A mask picture of the image's size: its alpha where it has one, else its brightness."""
-    if not path.is_file():
-        raise InputError(f"{path} does not exist, or is no file; name a mask picture of the photo's size")
+    if not path.exists():
+        raise InputError(f"{path} does not exist; name a mask picture of the photo's size")
     photo = read_photo(path)
     mask = photo.alpha if photo.alpha is not None else photo.image.mean(dim=0, keepdim=True)
     if mask.shape[-2:] != image.shape[-2:]:

@@ -71,7 +71,8 @@ def test_nothing_far_from_a_point_is_its_subject() -> None:
     assert float((mask > 0).float().mean()) < 0.3
 
 
-def test_a_box_in_which_nothing_is_found_is_named() -> None:
+def test_a_box_in_which_nothing_is_found_is_named(monkeypatch) -> None:
+    monkeypatch.setattr(segmenter, "SURE", 1.1)
     grey = torch.full((3, 200, 300), 0.5)
     with pytest.raises(InputError, match=r"^--subject 10,10,90,90: no clear subject found there; draw a tighter box"):
         find_subject(grey, box=(10, 10, 90, 90))

@@ -37,7 +37,7 @@ MALFORMED = {
     'command = "edit"\nphoto = "photo.png"\nsampler = 3': "sampler",
     'command = "edit"\nphoto = "photo.png"\n[sampler]\nsteps = 3.5': "sampler.steps 3.5",
     'command = "edit"\nphoto = "photo.png"\n[sampler]\nweight = inf': "sampler.weight inf: input should be a finite",
-    'command = "edit"\nphoto = "photo.png"\n[motion]\nx = 3': "--motion {'x': 3}: extra inputs are not permitted",
+    'command = "edit"\nphoto = "photo.png"\n[motion]\nx = 3': "motion: there is no such table of settings",
     'command = "edit"\nphoto = "photo.png"\npreset = ["fast"]': "--preset ['fast']: unknown",
     'command = "edit"\nphoto = "photo\\u0000.png"': "missing input",
     f'command = "edit"\nphoto = "{"long" * 2000}"': "missing input",
