@@ -68,7 +68,7 @@ def forward_warp(
 
     The original pixels are sampled once, bicubically, along the inverse of the flow: enlarged or turned subjects
     stay sharp and whole, shrunk ones are averaged. Colours outside the silhouette are not meaningful; composite
-    with the mask. Differentiable in `image`. Flow matters only where the mask is above 0; give it unfeathered. Of
+    with the mask. Differentiable in `image`. Give the flow unfeathered; it may end within the mask's soft edge. Of
     pictures larger than `inverted_side_px` the motion is inverted on fewer pixels: quicker, less exact.
     """
     every = max(1, round(max(flow.shape[-2:]) / inverted_side_px))
@@ -112,7 +112,7 @@ def invert_flow(
     subject = mask > 0
     if not subject.any():
         return torch.zeros_like(flow), torch.zeros_like(mask)
-    smooth, _ = extend_flow(flow, subject, RING_PX)
+    smooth, _ = extend_flow(flow, _told(mask), RING_PX)
     near = grow(subject.to(mask), EDGE_PX) > 0
     rank = lengths(flow) if importance is None else importance
     # Samples of the subject itself beat those of the ring around it, whatever their rank.
@@ -124,6 +124,12 @@ def invert_flow(
     closed = shrink(grow(found.to(mask), EDGE_PX), EDGE_PX)
     inside = found & (sample(mask, pixel_grid(flow) + backward) > 0.5)
     return backward, _area_sample(mask, backward, inside, closed) * closed
+
+
+def _told(mask: Tensor) -> Tensor:
+    """Where a flow is taken at its word: within the soft edge of a subject it may have been cut off."""
+    body = (mask > 0.5).to(mask)
+    return (mask > 0) & ((body > 0) | (grow(body, RING_PX) == 0))
 
 
 def _refine(flow: Tensor, source: Tensor, found: Tensor) -> Tensor:

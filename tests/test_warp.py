@@ -164,6 +164,16 @@ def test_soft_masks_stay_soft_and_empty_ones_empty() -> None:
     assert not empty.any()
 
 
+@pytest.mark.parametrize("least", [0.5, 0.05])
+def test_a_flow_that_ends_within_the_soft_edge_is_carried_on(least) -> None:
+    soft = F.avg_pool2d(ellipse(), 5, stride=1, padding=2)
+    flow = affine_flow(SIZE, CENTRE_XY, rotate_deg=30, scale=1.1, translate_px=(14, -6)).flow
+    whole, silhouette = forward_warp(picture(), flow, soft)
+    cut, found = forward_warp(picture(), flow * (soft > least), soft)
+    torch.testing.assert_close(found, silhouette, atol=0.02, rtol=0)
+    torch.testing.assert_close(found * cut, silhouette * whole, atol=0.02, rtol=0)
+
+
 def test_a_subject_cut_by_the_border_moves_in_with_its_cut() -> None:
     mask = torch.zeros(1, 1, *SIZE)
     mask[..., 100:] = 1
