@@ -91,8 +91,7 @@ def judged(name: str, frames: Tensor, reader: FlowModel) -> Pair:
     around = 1 - grow(mask[None], round(HALO_SHARE * side))[0]
     camera = camera_flow(fit_cameras(field, around)[0], field.flow)
     drift_px = float(camera.norm(dim=1)[0][around[0] > 0].mean())
-    motion_px = subject_motion_px(subject, field)[0]
-    sure = float((field.confidence[0] * mask).sum() / mask.sum())
+    (motion_px,), (sure,) = subject_motion_px(subject, field)
     if drift_px > CAMERA_PX:
         raise InputError(f"the camera moves by {drift_px:.1f} px")
     if not NEAREST_SHARE * side <= motion_px <= FURTHEST_SHARE * side:

@@ -147,16 +147,15 @@ def _parts(moving: NDArray[np.uint8]) -> NDArray[np.int32]:
     return np.asarray(cv2.connectedComponents(opened)[1])
 
 
-def subject_motion_px(subject: Subject, still: FlowField) -> list[float]:
-    """For each frame the subject's mean confident motion in pixels, times the share of it that is confident.
+def subject_motion_px(subject: Subject, still: FlowField) -> tuple[list[float], list[float]]:
+    """For each frame the subject's mean motion in pixels where it is confident, and the share of it that is.
 
     `still` is a field with the camera's motion taken off.
     """
-    inside = subject.mask[None] * still.confidence
-    total = subject.mask.sum()
-    speed = lengths(still.flow)
-    motion, share = ((part * inside).sum(dim=(1, 2, 3)) / total for part in (speed, torch.ones_like(speed)))
-    return [float(each) for each in motion * share]
+    sure = subject.mask[None] * still.confidence
+    total = sure.sum(dim=(1, 2, 3))
+    motion_px = (lengths(still.flow) * sure).sum(dim=(1, 2, 3)) / total.clamp_min(1e-6)
+    return motion_px.tolist(), (total / subject.mask.sum()).tolist()
 
 
 def track(

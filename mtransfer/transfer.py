@@ -28,6 +28,9 @@ from mtransfer.tracking import NOTHING_MOVES, subject_motion_px
 
 SMALLEST_PX = 12  # of a photo: dense inverse search, which measures the result, needs as much
 CANDIDATES, NEAREST_SHARE = 7, 0.06  # frames tried as B, from this share of the shot to its end
+FOLLOWED = (
+    4  # power of the share of the subject that is followed, by which B's motion counts: half lost is as good as lost
+)
 
 
 def transfer(recipe: TransferRecipe | None = None, **options: Any) -> TransferOutput:
@@ -125,7 +128,7 @@ def _read_pair(run: Run, recipe: TransferRecipe, subjects: tuple[Subject, ...]) 
 
 
 def _liveliest_pair(run: Run, recipe: TransferRecipe, clip: Clip, subjects: tuple[Subject, ...]) -> tuple[int, int]:
-    """The first frame of the shot and, of a few, the one with the largest confident subject motion."""
+    """The first frame of the shot and, of a few, the one with the largest subject motion that is followed well."""
     shot = choose_shot(clip, recipe.shot, ())
     shares = np.geomspace(NEAREST_SHARE, 1, CANDIDATES)  # dense near A, where flow is surest
     steps = (shares * (shot.end - 1 - shot.first)).round().astype(int)
@@ -133,10 +136,12 @@ def _liveliest_pair(run: Run, recipe: TransferRecipe, clip: Clip, subjects: tupl
     if not candidates:
         raise InputError(f"shot {shot.number} of {clip.path} is one frame; choose another with --shot N")
     motion = read_motion(run, recipe, subjects, candidates, shot.first, quick=True)
-    motions_px = subject_motion_px(motion.subjects[0], motion.field)
-    if not any(motions_px):
+    ranks = [
+        px * share**FOLLOWED for px, share in zip(*subject_motion_px(motion.subjects[0], motion.field), strict=True)
+    ]
+    if not any(ranks):
         raise InputError(f"{recipe.clip}: {NOTHING_MOVES}")
-    return shot.first, candidates[int(np.argmax(motions_px))]
+    return shot.first, candidates[int(np.argmax(ranks))]
 
 
 def _panned(photo: Photo, subject: Subject, flow: FlowField, motion: ClipMotion) -> tuple[Photo, Subject, FlowField]:

@@ -112,14 +112,17 @@ def test_motion_in_a_few_of_many_frames_is_found() -> None:
     assert overlap(found.mask, mask) > 0.95
 
 
-def test_motion_that_is_half_confident_counts_a_quarter() -> None:
+def test_a_subjects_motion_is_that_where_it_is_confident() -> None:
     field, still, mask = scene({"translate_px": (4, 0)}, {"translate_px": (8, 0)})
     own = without_camera(field.flow, fit_cameras(FlowField.from_flow(still), torch.ones(1, *CLIP)))
     found = subject_from_mask(BLANK, mask)
-    (whole,) = subject_motion_px(found, FlowField.from_flow(own))
-    (doubted,) = subject_motion_px(found, FlowField(own, 0.5 * field.confidence))
-    assert whole == pytest.approx(8, abs=0.1)
-    assert doubted == pytest.approx(whole / 4, rel=1e-4)
+    assert subject_motion_px(found, FlowField.from_flow(own)) == ([pytest.approx(8, abs=0.1)], [pytest.approx(1)])
+    confidence = field.confidence.clone()
+    confidence[..., : CLIP[1] // 2] = 0
+    (motion_px,), (share,) = subject_motion_px(found, FlowField(torch.where(confidence > 0, own, 99.0), confidence))
+    assert motion_px == pytest.approx(8, abs=0.1)
+    assert share == pytest.approx(float((mask * confidence[0]).sum() / mask.sum()))
+    assert subject_motion_px(found, FlowField(own, 0 * confidence)) == ([0], [0])
 
 
 def square(shift_px: int) -> Tensor:
