@@ -28,9 +28,7 @@ from mtransfer.tracking import NOTHING_MOVES, subject_motion_px
 
 SMALLEST_PX = 12  # of a photo: dense inverse search, which measures the result, needs as much
 CANDIDATES, NEAREST_SHARE = 7, 0.06  # frames tried as B, from this share of the shot to its end
-FOLLOWED = (
-    4  # power of the share of the subject that is followed, by which B's motion counts: half lost is as good as lost
-)
+FOLLOWED = 4  # a motion to B counts by this power of the share of the subject that is followed there
 
 
 def transfer(recipe: TransferRecipe | None = None, **options: Any) -> TransferOutput:
@@ -136,9 +134,8 @@ def _liveliest_pair(run: Run, recipe: TransferRecipe, clip: Clip, subjects: tupl
     if not candidates:
         raise InputError(f"shot {shot.number} of {clip.path} is one frame; choose another with --shot N")
     motion = read_motion(run, recipe, subjects, candidates, shot.first, quick=True)
-    ranks = [
-        px * share**FOLLOWED for px, share in zip(*subject_motion_px(motion.subjects[0], motion.field), strict=True)
-    ]
+    followed = zip(*subject_motion_px(motion.subjects[0], motion.field), strict=True)
+    ranks = [motion_px * share**FOLLOWED for motion_px, share in followed]
     if not any(ranks):
         raise InputError(f"{recipe.clip}: {NOTHING_MOVES}")
     return shot.first, candidates[int(np.argmax(ranks))]

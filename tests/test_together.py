@@ -15,7 +15,9 @@ from mtransfer.pairing import find_items
 from mtransfer.render import Prepared, finish
 from mtransfer.transfer import prepare_transfer
 
-WITHIN = 1e-4
+# The L1 flow term's slope changes sign where flow meets its target: there the last bits, which depend on how many are in
+# a pass, decide which way a few pixels are pushed.
+WITHIN, ON_AVERAGE = 0.5 / 255, 1e-6
 FEW = {"steps": 16, "crop": False}
 
 
@@ -42,7 +44,9 @@ def test_jobs_sampled_in_one_pass_are_as_each_alone(home) -> None:
     assert passes == [2]
     for one, other in zip(alone, both, strict=True):
         assert one.metrics["guided_evaluations"] == other.metrics["guided_evaluations"] > 0
-        assert (one.frames - other.frames).abs().max() < WITHIN
+        difference = (one.frames - other.frames).abs()
+        assert difference.max() < WITHIN
+        assert difference.mean() < ON_AVERAGE
     assert (both[0].frames - both[1].frames).abs().max() > 0.1  # nor are they each other's
 
 
