@@ -15,8 +15,8 @@ from mtransfer.pairing import find_items
 from mtransfer.render import Prepared, finish
 from mtransfer.transfer import prepare_transfer
 
-# The L1 flow term's slope changes sign where flow meets its target: there the last bits, which depend on how many are in
-# a pass, decide which way a few pixels are pushed.
+# The slope of the flow term changes sign where flow meets its target: there the last bits, which depend on how many are
+# in a pass, decide which way a few pixels are pushed.
 WITHIN, ON_AVERAGE = 0.5 / 255, 1e-6
 FEW = {"steps": 16, "crop": False}
 
