@@ -22,7 +22,8 @@ from mtransfer.clip import write_video
 from mtransfer.field import FlowField
 from mtransfer.fieldio import save_field
 from mtransfer.output import save_json, save_png
-from mtransfer.preview import sheet, with_flow, with_mask
+from mtransfer.preview import sheet, with_flow
+from mtransfer.subject.subject import with_mask
 from mtransfer.warp import vacated_mask
 
 SEED = 7

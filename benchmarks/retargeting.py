@@ -22,7 +22,7 @@ from mtransfer.output import save_png
 from mtransfer.recipe import TransferRecipe
 from mtransfer.retarget import fit_similarity, retarget
 from mtransfer.run import start
-from mtransfer.subject import Subject, subject_from_mask
+from mtransfer.subject.subject import Subject, subject_from_mask
 
 
 def read_and_carried(case: ClipCase, flow_model: str, *, clip_mask_known: bool) -> Tensor:

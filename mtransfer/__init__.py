@@ -16,7 +16,7 @@ _PUBLIC = {
     "AnimateRecipe": "mtransfer.recipe",
     "EditRecipe": "mtransfer.recipe",
     "FlowField": "mtransfer.field",
-    "Subject": "mtransfer.subject",
+    "Subject": "mtransfer.subject.subject",
     "MotionGuidedPipeline": "mtransfer.sampler",
     "MTransferError": "mtransfer.errors",
     "InputError": "mtransfer.errors",

@@ -27,7 +27,7 @@ from mtransfer.recipe import AnimateRecipe
 from mtransfer.render import warn_of_no_generator
 from mtransfer.run import Run
 from mtransfer.scene import Scene, read_scene
-from mtransfer.subject import Subject
+from mtransfer.subject.subject import Subject
 from mtransfer.timeline import play_order
 from mtransfer.warp import lengths
 from mtransfer.window import WHOLE

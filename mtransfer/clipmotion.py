@@ -24,13 +24,15 @@ from mtransfer.clipreading import Reading, read_clip
 from mtransfer.console import warn
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
-from mtransfer.recipe import ClipRecipe, specs_of
+from mtransfer.recipe import ClipRecipe
 from mtransfer.retarget import Fit, fit_subjects, retarget
 from mtransfer.run import Run
 from mtransfer.shots import choose_shot, warn_of_shots
-from mtransfer.silhouette import faces_the_other_way, likeness
 from mtransfer.smoothing import smooth_over_time
-from mtransfer.subject import Subject, segment, subject_from_mask
+from mtransfer.subject.prompt import specs_of
+from mtransfer.subject.segment import segment
+from mtransfer.subject.shape import faces_the_other_way, likeness
+from mtransfer.subject.subject import Subject, subject_from_mask
 from mtransfer.tracking import moving_subjects, sure_places, track, within
 from mtransfer.warp import grow
 

@@ -9,7 +9,7 @@ from mtransfer.fieldio import load_field
 from mtransfer.fill import fill_motion
 from mtransfer.photo import Photo
 from mtransfer.recipe import EditRecipe
-from mtransfer.subject import Subject, subject_from_mask
+from mtransfer.subject.subject import Subject, subject_from_mask
 from mtransfer.warp import pixel_grid, sample
 
 UNKNOWN = 0.01  # a confidence below this vouches for nothing

@@ -21,7 +21,7 @@ from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.preview import with_flow
 from mtransfer.recipe import EditRecipe
-from mtransfer.subject import Subject, subject_from_mask
+from mtransfer.subject.subject import Subject, subject_from_mask
 from mtransfer.window import Window, swept
 
 PREVIEW_SIDE_PX = 256  # at which a drag is answered in some 25 ms of one core
@@ -144,11 +144,3 @@ def brushed(
         cv2.circle(stroke, (x, y), radius, LEVELS, -1, cv2.LINE_AA)
     drawn = torch.from_numpy(stroke)[None] / LEVELS
     return torch.maximum(mask, drawn) if add else torch.minimum(mask, 1 - drawn)
-
-
-def centroid(mask: Float[Tensor, "1 H W"]) -> tuple[float, float]:
-    """The point (x, y) about which an object scales and turns."""
-    columns = torch.arange(mask.shape[-1], dtype=torch.float64)
-    rows = torch.arange(mask.shape[-2], dtype=torch.float64)
-    weight = mask[0].double()
-    return float((weight.sum(0) * columns).sum() / weight.sum()), float((weight.sum(1) * rows).sum() / weight.sum())

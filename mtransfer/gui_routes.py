@@ -17,8 +17,8 @@ from mtransfer.gui_jobs import INPUTS, RESULT, jpeg
 from mtransfer.gui_store import LIMITS, MB, Session, Thing, look_at, require_suffix
 from mtransfer.gui_tasks import keep_mask, mask_of, scene_of, subjects_of
 from mtransfer.photo import read_photo
-from mtransfer.segmenters import segment_by
-from mtransfer.subject import parse_numbers
+from mtransfer.subject.prompt import parse_numbers
+from mtransfer.subject.segment import segment_by
 
 CANVAS = Path(__file__).parent / "canvas"
 SAMPLES = Path(__file__).parent.parent / "samples"

@@ -19,8 +19,10 @@ from mtransfer.gui_store import Session, Thing
 from mtransfer.output import save_png
 from mtransfer.photo import read_photo
 from mtransfer.recipe import COMMANDS, EditRecipe
-from mtransfer.stored import is_file
-from mtransfer.subject import Subject, read_mask, subject_from_mask
+from mtransfer.subject.mask_file import read_mask
+from mtransfer.subject.prompt import is_file
+from mtransfer.subject.shape import centroid
+from mtransfer.subject.subject import Subject, subject_from_mask
 
 MOST_OBJECTS = 16
 NO_MOTION = "nothing moves yet; drag the object, or type a motion"
@@ -73,12 +75,10 @@ def mask_of(session: Session, name: str, image: Float[Tensor, "3 H W"]) -> Float
 
 def keep_mask(session: Session, mask: Float[Tensor, "1 H W"], photo: str) -> Thing:
     """A mask, made known. Raises InputError when nothing is in it."""
-    from mtransfer.gui_edit import centroid
-
     subject = subject_from_mask(mask.expand(3, -1, -1), mask)
     name, path = session.place("mask.png")
     save_png(quantised(mask).expand(3, -1, -1), path)
-    facts = {"id": name, "photo": photo, "box": subject.box_xyxy, "centre": centroid(quantised(mask))}
+    facts = {"id": name, "photo": photo, "box": subject.box_xyxy, "centre": centroid(quantised(mask)).tolist()}
     return session.keep(Thing(name, "mask", path, facts))
 
 

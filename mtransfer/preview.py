@@ -8,21 +8,12 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torchvision.utils import draw_segmentation_masks
 
 from mtransfer.field import FlowField, resize, to_image
 
 PANEL_PX, LABEL_PX, COLUMNS = 320, 26, 4
-MASK_COLOUR = (255, 0, 255)
 ARROWS_ACROSS = 14
 DRAWN_PX = 1280  # long side at which a flow is drawn at most
-
-
-def with_mask(image: Float[Tensor, "3 H W"], mask: Float[Tensor, "1 H W"]) -> Float[Tensor, "3 H W"]:
-    """An image with its subject tinted."""
-    pixels = (255 * image).round().byte()
-    tinted = draw_segmentation_masks(pixels, mask > 0.5, alpha=0.45, colors=[MASK_COLOUR])
-    return tinted.to(image) / 255
 
 
 def with_flow(image: Float[Tensor, "3 H W"], flow: Float[Tensor, "2 H W"]) -> Float[Tensor, "3 h w"]:

@@ -133,11 +133,6 @@ class GenerateRecipe(Recipe):
     size: str = Field("", description="WIDTHxHEIGHT, multiples of 64 [default: the model's own square]")
 
 
-def specs_of(text: str) -> list[str]:
-    """The subjects that `subject` or `clip_subject` names: `--subject a --subject b` is `a;b`."""
-    return [spec.strip() for spec in text.split(";")]
-
-
 COMMANDS: dict[str, type[Recipe]] = {
     "transfer": TransferRecipe,
     "animate": AnimateRecipe,

@@ -21,11 +21,11 @@ from mtransfer.models import READING_UPDATES, load_flow_model, model_side_px
 from mtransfer.part import Part, Tools, cut, load_tools, sample_parts, size_to_sample
 from mtransfer.photo import Photo
 from mtransfer.plan import Callback
-from mtransfer.preview import with_flow, with_mask
+from mtransfer.preview import with_flow
 from mtransfer.raft import MAX_LEVELS
 from mtransfer.recipe import PhotoRecipe
 from mtransfer.run import Run
-from mtransfer.subject import Subject
+from mtransfer.subject.subject import Subject, with_mask
 from mtransfer.window import WHOLE, Window, window
 
 SURROUNDINGS_SHARE = 0.35  # of what may change, on every side, for the model to go by

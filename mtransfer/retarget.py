@@ -14,8 +14,8 @@ from torch import Tensor
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.fill import fill_motion
-from mtransfer.silhouette import centroid, spread
-from mtransfer.subject import Subject
+from mtransfer.subject.shape import centroid, spread
+from mtransfer.subject.subject import Subject
 from mtransfer.warp import pixel_grid, sample
 
 WORK_SIDE_PX = 512  # the motion is smooth: on larger photos it is carried and filled on a coarser grid

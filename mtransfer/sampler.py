@@ -19,7 +19,7 @@ from mtransfer.guidance import Energy, EnergyTerm, FlowModel
 from mtransfer.loop import ddim_timesteps
 from mtransfer.plan import Callback, Plan, build_denoiser, nothing_known, unguided
 from mtransfer.settings import SamplerSettings
-from mtransfer.snap import snapped_along
+from mtransfer.subject.mask_refinement import snapped_along
 
 OutputType = Literal["pil", "pt", "np"]
 SIDE_MULTIPLE = 64

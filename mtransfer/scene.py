@@ -15,14 +15,15 @@ from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.models import model_side_px
 from mtransfer.photo import Photo
-from mtransfer.preview import with_flow, with_mask
+from mtransfer.preview import with_flow
 from mtransfer.recipe import AnimateRecipe
 from mtransfer.render import SURROUNDINGS_SHARE, ZERO_MOTION, Panels
 from mtransfer.run import Run, start
 from mtransfer.shots import choose_shot
-from mtransfer.subject import Subject, read_mask
+from mtransfer.subject.mask_file import read_mask
+from mtransfer.subject.subject import Subject, together, with_mask
 from mtransfer.timeline import choose_frames, formats, shown_fps
-from mtransfer.transfer import clip_panels, photo_and_subjects, together
+from mtransfer.transfer import clip_panels, photo_and_subjects
 from mtransfer.window import WHOLE, Window, swept, window
 
 MARGIN_SHARE = 0.04  # of the long side: halo and feathers around where the subject is

@@ -3,7 +3,6 @@
 A stored recipe holds resolved values and file names, no paths, so a picture says how it was made and nothing of where.
 """
 
-import contextlib
 import os.path
 import tomllib
 from dataclasses import dataclass, field
@@ -14,15 +13,15 @@ import tomli_w
 
 from mtransfer.cache import file_hash
 from mtransfer.errors import InputError
-from mtransfer.recipe import COMMANDS, Recipe, specs_of
+from mtransfer.recipe import COMMANDS, Recipe
 from mtransfer.settings import pipelines_folder
+from mtransfer.subject.prompt import is_file, specs_of
 
 CHUNK = "mtransfer"  # of a PNG
 RECIPE_FILE = "recipe.toml"
 RESULTS = ("edited.png", "generated.png")  # which carry theirs
 FILE_FIELDS = ("photo", "clip", "flow", "noise", "strength_mask")
 SUBJECT_FIELDS = ("subject", "clip_subject")  # a mask file, or words; of several each
-WORDS = ("auto", "all", "alpha", "salient", "moving")
 OWN_TABLES = ("command", "inputs", "versions")
 
 
@@ -74,13 +73,6 @@ def with_files(values: dict[str, Any], files: dict[str, str]) -> dict[str, Any]:
         specs[int(place or 1) - 1] = file
         changed[key] = ";".join(specs)
     return changed
-
-
-def is_file(subject: str) -> bool:
-    """Whether a subject is named by a mask file: neither a word nor numbers."""
-    with contextlib.suppress(ValueError):
-        return not [float(part) for part in subject.split(",")]
-    return subject not in WORDS
 
 
 def input_hash(path: Path) -> str:

@@ -11,7 +11,7 @@ from scipy.interpolate import RBFInterpolator
 from torch import Tensor
 
 from mtransfer.retarget import Fit
-from mtransfer.subject import Subject
+from mtransfer.subject.subject import Subject
 
 OUTLINE_POINTS = 64
 GRID_PX = 8  # the spline is smooth: it is evaluated this far apart

@@ -13,7 +13,8 @@ from mtransfer.camera import TEXTURE_PX, camera_flow, fit_cameras, textured
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.longflow import Links, Pictures, as_floats
-from mtransfer.subject import Subject, refine, subject_from_mask
+from mtransfer.subject.mask_refinement import refine
+from mtransfer.subject.subject import Subject, subject_from_mask
 from mtransfer.warp import backward_warp, grow, lengths, shrink
 
 ROUNDS = 3

@@ -15,15 +15,16 @@ from mtransfer.elementary import edit_field
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.photo import Photo, read_photo
-from mtransfer.preview import with_flow, with_mask
-from mtransfer.recipe import ClipRecipe, EditRecipe, TransferRecipe, specs_of
+from mtransfer.preview import with_flow
+from mtransfer.recipe import ClipRecipe, EditRecipe, TransferRecipe
 from mtransfer.render import Panels, Prepared, TransferOutput, finish, prepare
 from mtransfer.run import Run, start
-from mtransfer.segmenters import segment_by
 from mtransfer.shots import choose_shot
-from mtransfer.snap import snapped, snapped_along
-from mtransfer.stored import is_file
-from mtransfer.subject import Subject, read_mask, resolve_word, subject_from_mask
+from mtransfer.subject.mask_file import read_mask
+from mtransfer.subject.mask_refinement import snapped, snapped_along
+from mtransfer.subject.prompt import is_file, resolve_word, specs_of
+from mtransfer.subject.segment import segment_by
+from mtransfer.subject.subject import Subject, subject_from_mask, together, with_mask
 from mtransfer.tracking import NOTHING_MOVES, subject_motion_px
 
 SMALLEST_PX = 12  # of a photo: dense inverse search, which measures the result, needs as much
@@ -95,7 +96,7 @@ def photo_and_subjects(run: Run, text: str, *, snap: bool = True) -> tuple[Photo
         if min(photo.size) < SMALLEST_PX:
             height, width = photo.size
             raise InputError(f"{photo.path}: {width} x {height} pixels; a photo needs {SMALLEST_PX} each way")
-        specs = [resolve_word(spec, photo.alpha) for spec in specs_of(text)]
+        specs = [resolve_word(spec, has_alpha=photo.alpha is not None) for spec in specs_of(text)]
         run.resolve(subject=";".join(specs))
         found = [segment_by(recipe.segmenter, photo.image, spec, photo.alpha, device=run.device) for spec in specs]
         if snap and recipe.sampler.snap_mask:
@@ -109,12 +110,6 @@ def _redrawn(subject: Subject, mask: Tensor, spec: str) -> Subject:
     """The subject of a mask file `spec`, by another mask."""
     warn(f"--subject {spec}: misses the photo's edges, so it is drawn to them; --set sampler.snap_mask=false keeps it")
     return subject_from_mask(subject.image, mask)
-
-
-def together(photo: Photo, subjects: tuple[Subject, ...]) -> Subject:
-    """All subjects of a photo as one."""
-    mask = torch.stack([subject.mask for subject in subjects]).amax(dim=0)
-    return subjects[0] if len(subjects) == 1 else subject_from_mask(photo.image, mask)
 
 
 def _read_pair(run: Run, recipe: TransferRecipe, subjects: tuple[Subject, ...]) -> ClipMotion:

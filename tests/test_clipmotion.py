@@ -14,7 +14,7 @@ from mtransfer.errors import InputError
 from mtransfer.output import save_png
 from mtransfer.recipe import TransferRecipe
 from mtransfer.run import start
-from mtransfer.subject import Subject, subject_from_mask
+from mtransfer.subject.subject import Subject, subject_from_mask
 from mtransfer.warp import pixel_grid
 
 SIZE, COUNT, STEP_PX, PAN_PX = (96, 160), 7, 5, 3

@@ -11,7 +11,7 @@ from mtransfer.field import FlowField, affine_flow, translate_flow
 from mtransfer.fieldio import save_field
 from mtransfer.photo import Photo
 from mtransfer.recipe import EditRecipe
-from mtransfer.subject import Subject, subject_from_mask
+from mtransfer.subject.subject import Subject, subject_from_mask
 from mtransfer.warp import pixel_grid
 
 SIZE = (40, 60)

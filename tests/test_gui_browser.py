@@ -20,7 +20,7 @@ from mtransfer.fieldio import load_field
 from mtransfer.flow import DisFlow
 from mtransfer.metrics import flow_error
 from mtransfer.photo import read_photo
-from mtransfer.subject import read_mask
+from mtransfer.subject.mask_file import read_mask
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SAMPLE, CLICK_XY, WIDTH = "wooden_bird.jpg", (430, 250), 768

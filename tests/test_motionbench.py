@@ -16,7 +16,7 @@ from mtransfer.field import FlowField
 from mtransfer.fieldio import load_field
 from mtransfer.photo import read_photo
 from mtransfer.retarget import fit_similarity, retarget
-from mtransfer.subject import subject_from_mask
+from mtransfer.subject.subject import subject_from_mask
 from mtransfer.warp import forward_warp, pixel_grid, sample
 from training.images import _split
 

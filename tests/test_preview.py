@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from mtransfer.field import translate_flow
-from mtransfer.preview import COLUMNS, LABEL_PX, PANEL_PX, sheet, with_flow, with_mask
+from mtransfer.preview import COLUMNS, LABEL_PX, PANEL_PX, sheet, with_flow
 
 SIZE = (60, 80)
 TILE = (round(PANEL_PX * SIZE[0] / SIZE[1]) + LABEL_PX + 8, PANEL_PX + 8)  # of pictures of SIZE
@@ -17,21 +17,6 @@ def square() -> Tensor:
     mask = torch.zeros(1, *SIZE)
     mask[:, 20:40, 30:50] = 1
     return mask
-
-
-def test_a_mask_tints_the_subject_alone() -> None:
-    tinted = with_mask(grey(), square())
-    assert tinted.dtype == torch.float32
-    outside = (square() == 0).expand(3, -1, -1)
-    torch.testing.assert_close(tinted[outside], grey()[outside], atol=1 / 255, rtol=0)
-    red, green, blue = tinted[:, 30, 40]
-    assert red == blue
-    assert red - green > 0.4
-
-
-def test_a_soft_mask_counts_from_its_half() -> None:
-    torch.testing.assert_close(with_mask(grey(), 0.4 * square()), grey(), atol=1 / 255, rtol=0)
-    assert torch.equal(with_mask(grey(), 0.6 * square()), with_mask(grey(), square()))
 
 
 def test_a_flow_colours_what_moves_and_draws_arrows_of_true_length() -> None:

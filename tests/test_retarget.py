@@ -7,7 +7,7 @@ from torch import Tensor
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField, affine_flow, resize, translate_flow
 from mtransfer.retarget import Fit, core, fit_frames, fit_similarity, fit_subjects, retarget
-from mtransfer.subject import Subject, subject_from_mask
+from mtransfer.subject.subject import Subject, subject_from_mask
 from mtransfer.warp import pixel_grid
 
 CLIP, PHOTO = (96, 128), (120, 112)

@@ -21,7 +21,8 @@ from mtransfer.errors import InputError
 from mtransfer.film import write_gif
 from mtransfer.output import save_png
 from mtransfer.recipe import COMMANDS, AnimateRecipe, EditRecipe, GenerateRecipe, Recipe, TransferRecipe
-from mtransfer.stored import StoredRecipe, find_inputs, input_files, is_file, parse, read_stored, write_stored
+from mtransfer.stored import StoredRecipe, find_inputs, input_files, parse, read_stored, write_stored
+from mtransfer.subject.prompt import is_file
 
 VERSIONS = {"mtransfer": "0.1.0", "torch": "2.11.0"}
 PLACES = ["toml", "folder", "png", "gif", "mp4"]
@@ -144,11 +145,6 @@ def test_of_several_masks_in_a_picture_none_leads_elsewhere(home, tmp_path) -> N
     stored = read_stored(str(put(tomli_w.dumps(table), "png", home)))
     with pytest.raises(InputError, match="secret: missing input"):
         restored(stored)
-
-
-@pytest.mark.parametrize("subject", ["mask.png", "automatic.png", "a,b.png", "1,2.png", ""])
-def test_anything_else_is_a_mask_file(subject) -> None:
-    assert is_file(subject)
 
 
 @pytest.mark.parametrize("name", ["photo.png", "clip.mp4", "mask.png", "clip_mask.png", "noise.safetensors"])

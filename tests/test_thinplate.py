@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mtransfer.field import translate_flow
 from mtransfer.retarget import fit_similarity, fit_subjects, retarget
-from mtransfer.subject import Subject
+from mtransfer.subject.subject import Subject
 from mtransfer.thinplate import OUTLINE_POINTS, matched, outline
 from mtransfer.warp import pixel_grid, sample
 

@@ -20,8 +20,8 @@ from mtransfer.output import save_png
 from mtransfer.preview import sheet
 from mtransfer.raft import MAX_LEVELS, FlowNet, build_raft
 from mtransfer.reading import FusedFlow
-from mtransfer.segmenters import Segmenter, segment_by
 from mtransfer.settings import SamplerSettings
+from mtransfer.subject.segment import Segmenter, segment_by
 from mtransfer.texture import border_step, gradient_energy
 from mtransfer.warp import grow
 from training.compose import Motion, Scene, compose, jitter

@@ -12,7 +12,7 @@ from diffusers import UNet2DModel
 from numpy.random import Generator
 from torch import Tensor
 
-from mtransfer.segmenter import HINTS, box_hint, build_segmenter, logits_of, point_hint
+from mtransfer.subject.unet import HINTS, box_hint, build_segmenter, logits_of, point_hint
 from training.compose import Array, Motion, compose, jitter
 from training.images import ImageBank, load_bank
 from training.trainer import ROOT, Plan, as_tensor, batches, device, draw_curve, stream, train

@@ -7,10 +7,10 @@ from model_cache import snapshot
 from torch import Tensor
 from transformers import SamConfig, SamImageProcessor, SamModel, SamProcessor
 
-from mtransfer import sam
 from mtransfer.errors import InputError, ModelError
-from mtransfer.sam import automatic_points, segment_sam
-from mtransfer.subject import segment
+from mtransfer.subject import sam
+from mtransfer.subject.sam import automatic_points, segment_sam
+from mtransfer.subject.segment import segment, segment_by
 
 SIDE_PX, WIDTH = 64, 16
 FRAME = {"image_size": SIDE_PX, "patch_size": 8}
@@ -89,7 +89,9 @@ def fake(tiny, monkeypatch) -> FakeNet:
     return net
 
 
-@pytest.mark.parametrize("prompt", [{"point": (45.0, 35.0)}, {"box": BOX}, {"point": (45.0, 35.0), "box": BOX}, {}])
+@pytest.mark.parametrize(
+    "prompt", [{"points": [(45.0, 35.0)]}, {"box": BOX}, {"points": [(45.0, 35.0), (50, 40)], "box": BOX}]
+)
 def test_a_mask_of_the_pictures_size(prompt, tiny, image, capfd) -> None:
     mask = segment_sam(image, model=tiny, **prompt)
     assert mask.shape == (1, 72, 96)
@@ -110,20 +112,20 @@ def test_it_is_what_transformers_own_recipe_gives(tiny, image) -> None:
         found.pred_masks, inputs["original_sizes"], inputs["reshaped_input_sizes"], binarize=True
     )
     wanted = masks[0, found.iou_scores[0, 0].argmax()]
-    mask = segment_sam(image, point=(45.0, 35.0), model=tiny)[0]
+    mask = segment_sam(image, points=[(45.0, 35.0)], model=tiny)[0]
     assert torch.equal(mask > 0.5, wanted)
     assert 0 < wanted.sum() < wanted.numel()
 
 
 def test_the_mask_with_the_best_score_without_the_padding(fake, image) -> None:
-    mask = segment_sam(image, point=(45.0, 35.0))
+    mask = segment_sam(image, points=[(45.0, 35.0)])
     assert mask[0, :30, 52:].min() == 1  # 96 x 72 fills three quarters of the square's height: its half is row 48
     assert mask[0, 50:].max() == mask[0, :, :44].max() == 0
     assert ((mask > 0) & (mask < 1)).any()  # a soft edge
 
 
 def test_prompts_are_pixels_of_the_picture(fake, image) -> None:
-    segment_sam(image, point=(48.0, 36.0), box=BOX)
+    segment_sam(image, points=[(48.0, 36.0)], box=BOX)
     scale = SIDE_PX / 96
     assert fake.asked["input_points"].tolist() == [[[[48 * scale, 36 * scale]]]]
     assert fake.asked["input_labels"].tolist() == [[[1]]]
@@ -131,7 +133,7 @@ def test_prompts_are_pixels_of_the_picture(fake, image) -> None:
 
 
 def test_without_a_prompt_the_points_lie_deep_in_what_grabcut_finds(fake, image) -> None:
-    segment_sam(image)
+    segment_by("sam", image, "auto")
     points = fake.asked["input_points"][0, 0] * 96 / SIDE_PX
     assert "input_boxes" not in fake.asked
     assert fake.asked["input_labels"].unique().tolist() == [1]
@@ -154,7 +156,7 @@ def test_automatic_points_spread_over_the_subject() -> None:
 
 
 @pytest.mark.parametrize(
-    "prompt", [{"point": (97, 3)}, {"point": (-1, 3)}, {"box": (5, 5, 5, 9)}, {"box": (0, 0, 9, 73)}]
+    "prompt", [{"points": [(97, 3)]}, {"points": [(9, 9), (-1, 3)]}, {"box": (5, 5, 5, 9)}, {"box": (0, 0, 9, 73)}]
 )
 def test_prompts_outside_the_picture(prompt, tiny, image) -> None:
     with pytest.raises(
@@ -166,30 +168,30 @@ def test_prompts_outside_the_picture(prompt, tiny, image) -> None:
 def test_nothing_found_is_said(fake, image) -> None:
     fake.masks = -fake.masks.abs()
     with pytest.raises(InputError, match=r"^--subject: segment anything found nothing there; give another point"):
-        segment_sam(image, point=(45.0, 35.0))
+        segment_sam(image, points=[(45.0, 35.0)])
 
 
 def test_a_plain_picture_has_no_automatic_subject(fake) -> None:
     with pytest.raises(InputError, match=r"^--subject auto: no clear subject found"):
-        segment_sam(torch.full((3, 72, 96), 0.5))
+        segment_by("sam", torch.full((3, 72, 96), 0.5), "auto")
 
 
 @pytest.mark.parametrize("model", ["sam", "facebook/sam-vit-base", "owner/other"])
 def test_it_is_not_fetched_unasked(model, image) -> None:
     name = "sam" if "other" not in model else model
     with pytest.raises(ModelError, match=rf"^--segmenter sam: \S+ is not on this disk; fetch it with [^\n]+ {name}`$"):
-        segment_sam(image, point=(45.0, 35.0), model=model)
+        segment_sam(image, points=[(45.0, 35.0)], model=model)
 
 
 def test_it_is_found_in_the_hubs_folder(image, tmp_path) -> None:
     build_tiny_sam(snapshot(tmp_path / "hub", "facebook/sam-vit-base"))
-    assert segment_sam(image, point=(45.0, 35.0)).shape == (1, 72, 96)
+    assert segment_sam(image, points=[(45.0, 35.0)]).shape == (1, 72, 96)
 
 
 def test_a_broken_model_is_one_line(image, tmp_path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ModelError, match=r"^--segmenter sam: \S+ cannot be loaded \([^\n]+\); download it again$"):
-        segment_sam(image, point=(45.0, 35.0), model=str(tmp_path))
+        segment_sam(image, points=[(45.0, 35.0)], model=str(tmp_path))
 
 
 def test_a_model_of_another_kind_is_not_taken_for_it(image, tmp_path) -> None:
@@ -198,4 +200,4 @@ def test_a_model_of_another_kind_is_not_taken_for_it(image, tmp_path) -> None:
     build_tiny_sam(tmp_path)
     save_file({"text_model.weight": torch.zeros(1)}, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match=r"cannot be loaded \(it is no segment anything model\)"):
-        segment_sam(image, point=(45.0, 35.0), model=str(tmp_path))
+        segment_sam(image, points=[(45.0, 35.0)], model=str(tmp_path))

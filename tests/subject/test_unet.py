@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from mtransfer import segmenter
 from mtransfer.errors import InputError, ModelError
 from mtransfer.photo import read_photo
-from mtransfer.segmenter import box_hint, build_segmenter, find_subject, load_segmenter, point_hint
-from mtransfer.segmenters import segment_by
+from mtransfer.subject import unet
+from mtransfer.subject.segment import segment_by
+from mtransfer.subject.unet import box_hint, build_segmenter, find_subject, load_segmenter, point_hint
 
-SAMPLES = Path(__file__).parent.parent / "samples"
+SAMPLES = Path(__file__).parents[2] / "samples"
 
 
 def photo(name: str) -> Tensor:
@@ -72,7 +72,7 @@ def test_nothing_far_from_a_point_is_its_subject() -> None:
 
 
 def test_a_box_in_which_nothing_is_found_is_named(monkeypatch) -> None:
-    monkeypatch.setattr(segmenter, "SURE", 1.1)
+    monkeypatch.setattr(unet, "SURE", 1.1)
     grey = torch.full((3, 200, 300), 0.5)
     with pytest.raises(InputError, match=r"^--subject 10,10,90,90: no clear subject found there; draw a tighter box"):
         find_subject(grey, box=(10, 10, 90, 90))
@@ -91,7 +91,7 @@ def test_the_net_is_small_and_its_weights_fit() -> None:
 
 
 def test_missing_weights_are_named(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(segmenter, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(unet, "WEIGHTS", tmp_path)
     load_segmenter.cache_clear()
     with pytest.raises(ModelError, match=r"segmenter: embedded weights missing or broken; install mtransfer again$"):
         load_segmenter()

@@ -1,5 +1,6 @@
-"""The subject cut out by Segment Anything (Kirillov et al., ICCV 2023), from a point, a box, or by itself."""
+"""The subject cut out by Segment Anything (Kirillov et al., ICCV 2023), from points or a box."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor
 from mtransfer import catalog
 from mtransfer.errors import InputError, ModelError
 from mtransfer.hush import without_bars
-from mtransfer.subject import require_inside, segment
+from mtransfer.subject.prompt import require_inside
 
 AUTOMATIC_POINTS = 3  # one could mean a part of the subject; several spread over it mean the whole
 NOT_AS_DEEP = 0.25  # of the deepest: a point nearer the edge than this may be off the subject
@@ -23,7 +24,7 @@ NOT_AS_DEEP = 0.25  # of the deepest: a point nearer the edge than this may be o
 def segment_sam(
     image: Float[Tensor, "3 H W"],
     *,
-    point: tuple[float, float] | None = None,
+    points: Sequence[tuple[float, float]] = (),
     box: tuple[float, float, float, float] | None = None,
     model: str = "sam",
     device: torch.device | str = "cpu",
@@ -31,13 +32,13 @@ def segment_sam(
 ) -> Float[Tensor, "1 H W"]:
     """The mask float32[1,H,W] in [0,1], soft at its edge, of what the prompt means: SAM's best of three by its score.
 
-    `image` is in [0,1]; the point x,y and the box x0,y0,x1,y1 are in pixels of it. Without either, the points are those
-    deepest inside the mask that GrabCut finds by itself (`subject.segment(image, "auto")`), apart from each other.
-    `model` is a folder, hub id or short name. Raises InputError, naming the option `flag`, for a prompt outside the
-    picture or where nothing is found, ModelError for a model that is not on disk or cannot be loaded.
+    `image` is in [0,1]; points x,y of the subject and the box x0,y0,x1,y1 are in pixels of it. One or the other is
+    needed: `automatic_points` chooses points in a rough mask. `model` is a folder, hub id or short name. Raises
+    InputError, naming the option `flag`, for a prompt outside the picture or where nothing is found, ModelError for a
+    model that is not on disk or cannot be loaded.
     """
     net, processor = load_sam(model, torch.device(device))
-    prompt = _prompt(image, point, box, flag)
+    prompt = _prompt(image, points, box, flag)
     inputs = processor(images=_pixels(image), return_tensors="pt", **prompt)
     with torch.no_grad():
         found = net(**{name: _moved(value, net) for name, value in inputs.items()}, multimask_output=True)
@@ -94,21 +95,18 @@ def automatic_points(mask: Float[Tensor, "1 H W"]) -> list[tuple[float, float]]:
 
 def _prompt(
     image: Tensor,
-    point: tuple[float, float] | None,
+    points: Sequence[tuple[float, float]],
     box: tuple[float, float, float, float] | None,
     flag: str,
 ) -> dict[str, Any]:
     """SAM's names for it: points [image, object, point, 2] with label 1 (subject), boxes [image, box, 4]."""
-    points = [point] if point is not None else []
-    if point is None and box is None:
-        points = automatic_points(segment(image, "auto", flag=flag).mask)
     prompt: dict[str, Any] = {}
     if points:
         for x, y in points:
-            require_inside([x, y], image, _given(flag, (x, y)))
+            require_inside([x, y], image.shape[-2:], _given(flag, (x, y)))
         prompt |= {"input_points": [[[list(at) for at in points]]], "input_labels": [[[1] * len(points)]]}
     if box is not None:
-        require_inside(list(box), image, _given(flag, box))
+        require_inside(box, image.shape[-2:], _given(flag, box))
         prompt["input_boxes"] = [[list(box)]]
     return prompt
 

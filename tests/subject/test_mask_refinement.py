@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.motionbench import Case, load_cases
@@ -7,10 +8,11 @@ from mtransfer.field import affine_flow
 from mtransfer.metrics import fidelity, region_masks
 from mtransfer.models import load_pipeline
 from mtransfer.settings import SamplerSettings
-from mtransfer.snap import snapped, snapped_along
+from mtransfer.subject.mask_refinement import REACH_PX, enlarge_mask, snapped, snapped_along
 from mtransfer.warp import grow, pixel_grid, shrink
 
 SIZE = (160, 200)
+LARGE, SMALL = (240, 320), (60, 80)  # of a picture whose mask is found at a small size
 
 
 def disc() -> Tensor:
@@ -85,3 +87,45 @@ def test_the_old_place_is_cleared_although_the_mask_is_wrong() -> None:
     assert all(
         found[True][region]["psnr_db"] > found[False][region]["psnr_db"] for region in ("subject", "vacated", "seam")
     )
+
+
+def large_disc() -> Tensor:
+    """The true mask, soft over a pixel."""
+    x, y = pixel_grid(torch.zeros(1, 2, *LARGE))[0]
+    return (80.5 - ((x - 161.3).square() + (y - 118.7).square()).sqrt()).clamp(0, 1)[None]
+
+
+def picture(contrast: float = 1.0) -> Tensor:
+    red, green = (torch.tensor(colour).view(3, 1, 1) for colour in ((0.7, 0.2, 0.1), (0.2, 0.5, 0.3)))
+    noise = 0.04 * torch.rand(3, *LARGE, generator=torch.Generator().manual_seed(0))
+    return green + contrast * large_disc() * (red - green) + noise
+
+
+def small_mask() -> Tensor:
+    return (F.interpolate(large_disc()[None], SMALL, mode="area")[0] > 0.5).float()
+
+
+def test_the_outline_follows_the_large_pictures_edges() -> None:
+    plain = F.interpolate(small_mask()[None], LARGE, mode="bilinear", align_corners=False)[0]
+    drawn = enlarge_mask(picture(), small_mask())
+    assert drawn.shape == large_disc().shape
+    assert float((drawn - large_disc()).abs().sum()) < 0.4 * float((plain - large_disc()).abs().sum())
+
+
+def test_an_outline_that_is_a_pixel_off_comes_nearer() -> None:
+    off = grow(small_mask()[None], 1)[0]
+    plain = F.interpolate(off[None], LARGE, mode="bilinear", align_corners=False)[0]
+    error = (enlarge_mask(picture(), off) - large_disc()).abs().sum()
+    assert float(error) < 0.7 * float((plain - large_disc()).abs().sum())
+
+
+def test_away_from_the_outline_nothing_changes() -> None:
+    drawn, wide = enlarge_mask(picture(), small_mask()), 4 * (REACH_PX + 2)
+    assert bool((drawn[grow(1 - large_disc()[None], wide)[0] == 0] == 1).all())
+    assert bool((drawn[grow(large_disc()[None], wide)[0] == 0] == 0).all())
+
+
+def test_without_edges_the_mask_is_as_it_was() -> None:
+    drawn = enlarge_mask(picture(contrast=0.0), small_mask())
+    found = (F.interpolate(drawn[None], SMALL, mode="area")[0] > 0.5).float()
+    assert float((found - small_mask()).abs().mean()) < 0.02

@@ -9,10 +9,11 @@ from torch import Tensor
 from mtransfer.errors import InputError
 from mtransfer.output import save_png
 from mtransfer.photo import read_photo
-from mtransfer.subject import Subject, segment, subject_from_mask
+from mtransfer.subject.segment import segment
+from mtransfer.subject.subject import Subject
 from mtransfer.warp import pixel_grid
 
-SAMPLES = Path(__file__).parent.parent / "samples"
+SAMPLES = Path(__file__).parents[2] / "samples"
 SIZE = (150, 200)
 
 
@@ -169,11 +170,6 @@ def test_masks_of_a_wrong_size_or_without_subject(tmp_path: Path) -> None:
     assert "small.png: mask of 100 x 75 pixels for a picture of 200 x 150" in refused(str(tmp_path / "small.png"))
     save_png(torch.zeros(3, *SIZE), tmp_path / "black.png")
     assert "black.png" in refused(str(tmp_path / "black.png"))
-
-
-def test_an_empty_mask_is_no_subject() -> None:
-    with pytest.raises(InputError, match="mask is empty; point at the subject with --subject x,y"):
-        subject_from_mask(scene(), torch.full((1, *SIZE), 0.5))
 
 
 # Boxes and shares looked at in pictures of the masks.

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_retarget import ellipse, half_disc
 
-from mtransfer.silhouette import centroid, faces_the_other_way, likeness, spread
+from mtransfer.subject.shape import centroid, faces_the_other_way, likeness, spread
 
 
 @given(st.floats(40, 80), st.floats(40, 60), st.floats(10, 30))

@@ -1,0 +1,44 @@
+"""A subject: a picture and the mask of what moves in it."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torchvision.utils import draw_segmentation_masks
+
+from mtransfer.errors import InputError
+from mtransfer.photo import Photo
+
+MASK_COLOUR = (255, 0, 255)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A picture float32[3,H,W] in [0,1] with the mask float32[1,H,W] in [0,1] of what moves and its box in pixels."""
+
+    image: Tensor
+    mask: Tensor
+    box_xyxy: tuple[float, float, float, float]
+
+
+def subject_from_mask(image: Float[Tensor, "3 H W"], mask: Float[Tensor, "1 H W"]) -> Subject:
+    """A Subject with the box of the mask. Raises InputError when the mask is empty."""
+    rows, columns = (mask[0] > 0.5).nonzero(as_tuple=True)
+    if len(rows) == 0:
+        raise InputError("the subject's mask is empty; point at the subject with --subject x,y")
+    box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    return Subject(image, mask, tuple(float(v) for v in box))  # type: ignore[arg-type]
+
+
+def together(photo: Photo, subjects: tuple[Subject, ...]) -> Subject:
+    """All subjects of a photo as one."""
+    mask = torch.stack([subject.mask for subject in subjects]).amax(dim=0)
+    return subjects[0] if len(subjects) == 1 else subject_from_mask(photo.image, mask)
+
+
+def with_mask(image: Float[Tensor, "3 H W"], mask: Float[Tensor, "1 H W"]) -> Float[Tensor, "3 H W"]:
+    """An image with its subject tinted."""
+    pixels = (255 * image).round().byte()
+    tinted = draw_segmentation_masks(pixels, mask > 0.5, alpha=0.45, colors=[MASK_COLOUR])
+    return tinted.to(image) / 255

@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from mtransfer.errors import InputError
+from mtransfer.photo import Photo
+from mtransfer.subject.subject import subject_from_mask, together, with_mask
+
+SIZE = (60, 80)
+
+
+def grey() -> Tensor:
+    return torch.full((3, *SIZE), 0.5)
+
+
+def square(left: int = 30) -> Tensor:
+    mask = torch.zeros(1, *SIZE)
+    mask[:, 20:40, left : left + 20] = 1
+    return mask
+
+
+def test_an_empty_mask_is_no_subject() -> None:
+    with pytest.raises(InputError, match="mask is empty; point at the subject with --subject x,y"):
+        subject_from_mask(grey(), torch.full((1, *SIZE), 0.5))
+
+
+def test_several_subjects_are_one_with_the_box_of_all() -> None:
+    image, masks = grey(), (square(10), 0.8 * square(25))
+    one, other = (subject_from_mask(image, mask) for mask in masks)
+    both = together(Photo(image, None, None, Path("photo.png")), (one, other))
+    assert both.box_xyxy == (10, 20, 45, 40)
+    assert torch.equal(both.mask, torch.maximum(*masks))
+    assert together(Photo(image, None, None, Path("photo.png")), (one,)) is one
+
+
+def test_a_mask_tints_the_subject_alone() -> None:
+    tinted = with_mask(grey(), square())
+    assert tinted.dtype == torch.float32
+    outside = (square() == 0).expand(3, -1, -1)
+    torch.testing.assert_close(tinted[outside], grey()[outside], atol=1 / 255, rtol=0)
+    red, green, blue = tinted[:, 30, 40]
+    assert red == blue
+    assert red - green > 0.4
+
+
+def test_a_soft_mask_counts_from_its_half() -> None:
+    torch.testing.assert_close(with_mask(grey(), 0.4 * square()), grey(), atol=1 / 255, rtol=0)
+    assert torch.equal(with_mask(grey(), 0.6 * square()), with_mask(grey(), square()))
