@@ -18,7 +18,7 @@ from mtransfer.gui_store import LIMITS, MB, Session, Thing, look_at, require_suf
 from mtransfer.gui_tasks import keep_mask, mask_of, scene_of, subjects_of
 from mtransfer.photo import read_photo
 from mtransfer.subject.prompt import parse_numbers
-from mtransfer.subject.segment import segment_by
+from mtransfer.subject.segment import segment
 
 CANVAS = Path(__file__).parent / "canvas"
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -135,7 +135,7 @@ async def select(request: Request) -> dict[str, Any]:
         found = read_photo(session.find(name, "photo").path)
         if at != "auto" and not parse_numbers(at, "selected"):
             raise InputError(f"{at}: a point x,y or a box x0,y0,x1,y1")
-        subject = segment_by("embedded", found.image, at, found.alpha, flag="selected")
+        subject = segment(found.image, at, found.alpha, flag="selected")
         return keep_mask(session, subject.mask, name).facts
 
     return dict(await _answer(request, make))

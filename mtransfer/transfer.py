@@ -10,7 +10,7 @@ from torch import Tensor
 from mtransfer.camera import pan
 from mtransfer.clip import Clip, parse_pair, probe, read_frames, require_pair
 from mtransfer.clipmotion import MOVING, ClipMotion, camera_on_photo, read_motion, retargeted
-from mtransfer.console import warn
+from mtransfer.console import say, warn
 from mtransfer.elementary import edit_field
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
@@ -22,8 +22,8 @@ from mtransfer.run import Run, start
 from mtransfer.shots import choose_shot
 from mtransfer.subject.mask_file import read_mask
 from mtransfer.subject.mask_refinement import snapped, snapped_along
-from mtransfer.subject.prompt import is_file, resolve_word, specs_of
-from mtransfer.subject.segment import segment_by
+from mtransfer.subject.prompt import is_file, specs_of
+from mtransfer.subject.segment import Found, find_subject
 from mtransfer.subject.subject import Subject, subject_from_mask, together, with_mask
 from mtransfer.tracking import NOTHING_MOVES, subject_motion_px
 
@@ -96,14 +96,24 @@ def photo_and_subjects(run: Run, text: str, *, snap: bool = True) -> tuple[Photo
         if min(photo.size) < SMALLEST_PX:
             height, width = photo.size
             raise InputError(f"{photo.path}: {width} x {height} pixels; a photo needs {SMALLEST_PX} each way")
-        specs = [resolve_word(spec, has_alpha=photo.alpha is not None) for spec in specs_of(text)]
-        run.resolve(subject=";".join(specs))
-        found = [segment_by(recipe.segmenter, photo.image, spec, photo.alpha, device=run.device) for spec in specs]
+        by = recipe.segmenter
+        found = [find_subject(photo.image, spec, photo.alpha, by=by, device=run.device) for spec in specs_of(text)]
+        run.resolve(subject=";".join(each.spec for each in found))
+        if text == "auto":
+            _name_the_others(found[0])
+        subjects = [each.subject for each in found]
         if snap and recipe.sampler.snap_mask:
-            for place, spec in enumerate(specs):
-                drawn = snapped(photo.image, found[place].mask) if is_file(spec) else None
-                found[place] = found[place] if drawn is None else _redrawn(found[place], drawn, spec)
-        return photo, tuple(found)
+            for place, each in enumerate(found):
+                drawn = snapped(photo.image, each.subject.mask) if is_file(each.spec) else None
+                subjects[place] = subjects[place] if drawn is None else _redrawn(subjects[place], drawn, each.spec)
+        return photo, tuple(subjects)
+
+
+def _name_the_others(found: Found) -> None:
+    """Say which other salient objects could be asked for."""
+    others = [f"{number} at {x:.0f},{y:.0f}" for number, (x, y) in enumerate(found.objects[1:], start=2)]
+    if others:
+        say(f"subject: the main object; --subject N takes another ({', '.join(others)}), --subject all-salient all")
 
 
 def _redrawn(subject: Subject, mask: Tensor, spec: str) -> Subject:

@@ -1,11 +1,13 @@
-"""What names a subject: a word, a point `x,y`, a box `x0,y0,x1,y1` in pixels, a mask file; several parted by `;`."""
+"""What names a subject: a word, a number, a point `x,y`, a box `x0,y0,x1,y1` in pixels, a mask file; several parted
+by `;`. A number is stored as `salient@x,y`, the salient object that holds the point, so that its meaning stays."""
 
-import contextlib
+import re
 from collections.abc import Sequence
 
 from mtransfer.errors import InputError
 
-WORDS = ("auto", "all", "alpha", "salient", "moving")
+WORDS = ("auto", "all", "alpha", "salient", "all-salient", "moving")
+SALIENT_AT = re.compile(r"salient@(\d+(?:\.\d+)?),(\d+(?:\.\d+)?)")
 
 
 def specs_of(text: str) -> list[str]:
@@ -15,9 +17,25 @@ def specs_of(text: str) -> list[str]:
 
 def is_file(spec: str) -> bool:
     """Whether a subject is named by a mask file: neither a word nor numbers."""
-    with contextlib.suppress(ValueError):
-        return not [float(part) for part in spec.split(",")]
-    return spec not in WORDS
+    if _floats(spec):
+        return False
+    return spec not in WORDS and salient_point(spec) is None
+
+
+def object_number(spec: str) -> int | None:
+    """The number of a salient object that `spec` is, counted from 1; None for anything else."""
+    return int(spec) if spec.isdecimal() and int(spec) > 0 else None
+
+
+def salient_at(point: Sequence[float]) -> str:
+    """The prompt for the salient object that holds a point (x, y) in pixels."""
+    return f"salient@{point[0]:.0f},{point[1]:.0f}"
+
+
+def salient_point(spec: str) -> tuple[float, float] | None:
+    """The point (x, y) of `salient@x,y`; None for anything else."""
+    found = SALIENT_AT.fullmatch(spec)
+    return (float(found[1]), float(found[2])) if found else None
 
 
 def resolve_word(spec: str, *, has_alpha: bool) -> str:
@@ -26,14 +44,23 @@ def resolve_word(spec: str, *, has_alpha: bool) -> str:
 
 
 def parse_numbers(spec: str, flag: str) -> list[float]:
-    """The numbers of a point or a box; none for a word or a file. Raises InputError for other counts of numbers."""
-    try:
-        numbers = [float(part) for part in spec.split(",")]
-    except ValueError:
+    """The numbers of a point or a box; none for a word, an object's number or a file.
+
+    Raises InputError for other counts of numbers.
+    """
+    numbers = _floats(spec)
+    if not numbers or object_number(spec) is not None:
         return []
     if len(numbers) not in (2, 4):
         raise InputError(f"{flag} {spec}: a point is x,y and a box x0,y0,x1,y1")
     return numbers
+
+
+def _floats(spec: str) -> list[float]:
+    try:
+        return [float(part) for part in spec.split(",")]
+    except ValueError:
+        return []
 
 
 def require_inside(numbers: Sequence[float], size: Sequence[int], given: str) -> None:

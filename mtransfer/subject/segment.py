@@ -1,102 +1,194 @@
 """The subject of a picture: found by itself, or from a point, a box or a mask, by one segmenter or another."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import cv2
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mtransfer.cache import remember
 from mtransfer.errors import InputError
+from mtransfer.subject import saliency
 from mtransfer.subject.grabcut import automatic_seed, box_seed, point_seed
+from mtransfer.subject.guess import save_guess
 from mtransfer.subject.mask_file import read_mask
-from mtransfer.subject.mask_refinement import grabcut_mask, refine, working_copy, working_scale
-from mtransfer.subject.prompt import parse_numbers, require_inside, resolve_word
+from mtransfer.subject.mask_refinement import grabcut_mask, working_copy, working_scale
+from mtransfer.subject.outline import draw_outline
+from mtransfer.subject.picture import Picture
+from mtransfer.subject.prompt import (
+    object_number,
+    parse_numbers,
+    require_inside,
+    resolve_word,
+    salient_at,
+    salient_point,
+)
+from mtransfer.subject.prompted_object import nearest_object_point, object_at, object_in
+from mtransfer.subject.regions import Region, deepest_point
+from mtransfer.subject.salient_objects import find_objects
 from mtransfer.subject.sam import automatic_points, segment_sam
 from mtransfer.subject.subject import Subject, subject_from_mask
-from mtransfer.subject.unet import find_subject, segmenter_hash
 
-SMALLEST_SHARE, LARGEST_SHARE = 0.004, 0.7  # of the picture, for what is found to be a subject
-ALIKE = 0.85  # overlap above which net and colour have found the same thing
+SMALLEST_SHARE, LARGEST_SHARE = 0.004, 0.7  # of the picture, for what GrabCut finds to be a subject
 Segmenter = Literal["grabcut", "embedded", "sam"]
 
 
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A subject, the prompt that finds it again, and a point (x, y) in pixels of each salient object, the main one
+    first, where the subject is one of them."""
+
+    subject: Subject
+    spec: str
+    objects: tuple[tuple[float, float], ...] = ()
+
+
 def segment(
-    image: Float[Tensor, "3 H W"], spec: str, alpha: Float[Tensor, "1 H W"] | None = None, flag: str = "--subject"
-) -> Subject:
-    """The subject `spec` names, found by GrabCut: a word, a point `x,y`, a box `x0,y0,x1,y1` (pixels) or a mask file.
-
-    The words: `all`, `alpha` (the alpha channel), `salient` (what stands out), `auto` (alpha if there is one, else
-    salient). Raises InputError, naming the option `flag`, when nothing, or no single thing, is found.
-    """
-    if spec == "all":
-        return subject_from_mask(image, torch.ones_like(image[:1]))
-    word = resolve_word(spec, has_alpha=alpha is not None)
-    if word == "alpha":
-        if alpha is None:
-            raise InputError(f"{flag} alpha: the picture has no alpha channel; use {flag} auto")
-        mask = alpha
-    elif word == "salient":
-        mask = grabcut_mask(image, *automatic_seed(working_copy(image), flag))
-    elif numbers := parse_numbers(spec, flag):
-        require_inside(numbers, image.shape[-2:], f"{flag} {spec}")
-        seed = point_seed if len(numbers) == 2 else box_seed
-        mask = grabcut_mask(image, *seed(working_copy(image), [n * working_scale(image) for n in numbers]))
-    else:
-        mask = read_mask(Path(spec), image)
-    share = float(mask.mean())
-    if not SMALLEST_SHARE <= share <= (LARGEST_SHARE if word in ("alpha", "salient") else 1):
-        raise InputError(f"{flag} {spec}: no clear subject found; point at it with {flag} x,y or a box")
-    return subject_from_mask(image, mask)
-
-
-def segment_by(
-    name: Segmenter,
     image: Float[Tensor, "3 H W"],
     spec: str,
     alpha: Float[Tensor, "1 H W"] | None = None,
     *,
+    by: Segmenter = "embedded",
     device: torch.device | str = "cpu",
     flag: str = "--subject",
 ) -> Subject:
-    """As `segment`; points, boxes and what stands out are found by the segmenter `name`.
+    """The subject of `find_subject` alone. Raises InputError and ModelError."""
+    return find_subject(image, spec, alpha, by=by, device=device, flag=flag).subject
 
-    The embedded net's rough mask is drawn to the picture's edges by GrabCut. What either finds is kept on disk, for the
-    photo's next clip. Raises InputError and ModelError.
+
+def find_subject(
+    image: Float[Tensor, "3 H W"],
+    spec: str,
+    alpha: Float[Tensor, "1 H W"] | None = None,
+    *,
+    by: Segmenter = "embedded",
+    device: torch.device | str = "cpu",
+    flag: str = "--subject",
+) -> Found:
+    """The subject that `spec` names in `image`, values in [0,1].
+
+    `spec` is a point `x,y`, a box `x0,y0,x1,y1` (pixels), a mask file, a number (of the salient objects, 1 the main
+    one) or a word: `all`, `alpha` (the alpha channel), `salient` (the main object), `all-salient`, `auto` (alpha if
+    there is one, else salient). Points, boxes and objects are found by the segmenter `by`; what is found is kept on
+    disk, for the photo's next clip. Raises InputError, naming the option `flag`, where nothing is found, or ModelError.
     """
-    numbers = parse_numbers(spec, flag)
-    if not numbers and resolve_word(spec, has_alpha=alpha is not None) != "salient":
-        return segment(image, spec, alpha, flag)
-    require_inside(numbers, image.shape[-2:], f"{flag} {spec}")
-    point = (numbers[0], numbers[1]) if len(numbers) == 2 else None
-    box = (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
-    if name == "sam":
-        points = [point] if point is not None else []
-        if not numbers:
-            points = automatic_points(segment(image, "auto", flag=flag).mask)
+    word = resolve_word(spec, has_alpha=alpha is not None)
+    if word == "all":
+        return Found(subject_from_mask(image, torch.ones_like(image[:1])), word)
+    if word == "alpha":
+        if alpha is None:
+            raise InputError(f"{flag} alpha: the picture has no alpha channel; use {flag} auto")
+        return Found(subject_from_mask(image, _large_enough(alpha, flag, spec)), word)
+    numbers = parse_numbers(word, flag)
+    require_inside(numbers or salient_point(word) or (), image.shape[-2:], f"{flag} {spec}")
+    if not _is_searched(word):
+        return Found(subject_from_mask(image, _large_enough(read_mask(Path(spec), image), flag, spec)), word)
+    if by != "embedded" and (numbers or word == "salient"):
+        return Found(_by_other(by, image, word, numbers, device, flag), word)
+    return _found(image, word, flag)
+
+
+def _is_searched(word: str) -> bool:
+    """Whether a prompt names something to look for, and no file."""
+    named = word in ("salient", "all-salient") or object_number(word) is not None or salient_point(word) is not None
+    return named or bool(parse_numbers(word, "--subject"))
+
+
+def _large_enough(mask: Tensor, flag: str, spec: str) -> Tensor:
+    if float(mask.mean()) < SMALLEST_SHARE:
+        raise InputError(f"{flag} {spec}: the mask is all but empty; give another, or point at the subject: {flag} x,y")
+    return mask
+
+
+def _by_other(
+    by: Segmenter, image: Tensor, word: str, numbers: list[float], device: torch.device | str, flag: str
+) -> Subject:
+    if by == "sam":
+        points, box = [], None
+        if len(numbers) == 4:
+            box = (numbers[0], numbers[1], numbers[2], numbers[3])
+        elif numbers:
+            points = [(numbers[0], numbers[1])]
+        else:
+            points = automatic_points(segment(image, "salient", flag=flag).mask)
         return subject_from_mask(image, segment_sam(image, points=points, box=box, device=device, flag=flag))
+    key = {**_key(image, word), "by": by}
+    mask = remember("subject", key, lambda: {"mask": _by_grabcut(image, word, numbers, flag)})["mask"]
+    return subject_from_mask(image, mask.to(image))
 
-    def found() -> dict[str, Tensor]:
-        if name == "grabcut":
-            return {"mask": segment(image, spec, None, flag).mask}
-        likely = find_subject(image, point=point, box=box, flag=flag)
-        drawn = refine(image, likely)
-        return {"mask": _with_thin_parts(image, (likely > 0.5).to(image) if drawn is likely else drawn)}
 
+def _by_grabcut(image: Tensor, word: str, numbers: list[float], flag: str) -> Tensor:
+    """The mask [1,H,W] that colours alone give from a point, a box, or what differs from the picture's frame."""
+    small = working_copy(image)
+    if numbers:
+        seed = point_seed if len(numbers) == 2 else box_seed
+        mask = grabcut_mask(image, *seed(small, [number * working_scale(image) for number in numbers]))
+    else:
+        mask = grabcut_mask(image, *automatic_seed(small, flag))
+    if not SMALLEST_SHARE <= float(mask.mean()) <= (1 if numbers else LARGEST_SHARE):
+        raise InputError(f"{flag} {word}: no clear subject found; point at it with {flag} x,y or a box")
+    return mask
+
+
+def _key(image: Tensor, word: str) -> dict[str, object]:
     pixels = hashlib.sha256(image.cpu().contiguous().numpy().data).hexdigest()
-    key = {"image": pixels, "size": image.shape[-2:], "subject": spec, "by": name, "opencv": cv2.__version__}
-    weights = {} if name == "grabcut" else {"weights": segmenter_hash()}
-    return subject_from_mask(image, remember("subject", key | weights, found)["mask"].to(image))
+    return {"image": pixels, "size": image.shape[-2:], "subject": word, "opencv": cv2.__version__}
 
 
-def _with_thin_parts(image: Tensor, mask: Tensor) -> Tensor:
-    """What the net found, and what colour adds to it where both found the same thing: wing tips, tails."""
-    try:
-        by_colour = segment(image, "salient").mask
-    except InputError:
-        return mask
-    both, either = torch.minimum(mask, by_colour).sum(), torch.maximum(mask, by_colour)
-    return either if float(both / either.sum()) > ALIKE else mask
+def _found(image: Tensor, word: str, flag: str) -> Found:
+    key = {**_key(image, word), "by": "embedded", "weights": saliency.saliency_hash()}
+    held = remember("subject", key, lambda: _search(image, word, flag))
+    mask = held["mask"].to(image) / 255
+    objects = tuple((float(x), float(y)) for x, y in held["objects"].tolist())
+    number = object_number(word)
+    return Found(subject_from_mask(image, mask), salient_at(objects[number - 1]) if number else word, objects)
+
+
+def _search(image: Tensor, word: str, flag: str) -> dict[str, Tensor]:
+    """The mask uint8[1,H,W] of what is asked for, and points float32[N,2] of the salient objects that were found."""
+    pixels = (255 * image.detach().clamp(0, 1)).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
+    picture = Picture(pixels)
+    scale = np.array([pixels.shape[1] / picture.size[1], pixels.shape[0] / picture.size[0]])
+    numbers = [number / scale[index % 2] for index, number in enumerate(parse_numbers(word, flag))]
+    objects: list[Region] = [] if numbers else find_objects(picture)
+    region = _prompted(picture, numbers, scale, word, flag) if numbers else _chosen(picture, objects, word, scale, flag)
+    mask = torch.from_numpy((255 * draw_outline(picture, region)).round().astype(np.uint8))[None]
+    points = [(np.array(deepest_point(each)) + 0.5) * scale for each in objects]
+    return {"mask": mask, "objects": torch.tensor(np.array(points, np.float32).reshape(-1, 2))}
+
+
+def _prompted(picture: Picture, numbers: list[float], scale: np.ndarray, word: str, flag: str) -> Region:
+    if len(numbers) == 4:
+        region = object_in(picture, (round(numbers[0]), round(numbers[1]), round(numbers[2]), round(numbers[3])))
+        if region is None:
+            raise InputError(f"{flag} {word}: nothing stands out in this box; draw it round the whole object")
+        return region
+    region = object_at(picture, numbers[0], numbers[1])
+    if region is None:
+        nearest = nearest_object_point(picture, numbers[0], numbers[1])
+        where = "" if nearest is None else f"; the nearest object is at {salient_at(nearest * scale).partition('@')[2]}"
+        raise InputError(f"{flag} {word}: plain ground there, no object{where}")
+    return region
+
+
+def _chosen(picture: Picture, objects: list[Region], word: str, scale: np.ndarray, flag: str) -> Region:
+    if not objects:
+        guess = save_guess(picture)
+        raise InputError(f"{flag} {word}: no clear subject found; point at it with {flag} x,y or a box (see {guess})")
+    number, point = object_number(word), salient_point(word)
+    if word == "all-salient":
+        return np.any(objects, axis=0)
+    if number is not None and number > len(objects):
+        raise InputError(f"{flag} {word}: {len(objects)} found; give a number up to that, or a point {flag} x,y")
+    if point is not None:
+        column, row = (np.array(point) / scale).astype(int)
+        holding = [each for each in objects if each[min(row, each.shape[0] - 1), min(column, each.shape[1] - 1)]]
+        if not holding:
+            raise InputError(f"{flag} {word}: no salient object is found there any more; point at it with {flag} x,y")
+        return holding[0]
+    return objects[(number or 1) - 1]

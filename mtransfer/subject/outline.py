@@ -1,0 +1,96 @@
+"""The outline of an object that was found on a small grid, drawn to the edges of the full picture, soft where they are.
+
+Colours decide within a narrow band about the outline (GrabCut), and a guided filter (He, Sun and Tang, PAMI 2013; its
+coefficients found at a small size: He and Sun, Fast guided filter, 2015) takes the mask to the picture's own size.
+"""
+
+import cv2
+import numpy as np
+from jaxtyping import Float32
+from numpy import ndarray
+
+from mtransfer.subject.picture import Picture
+from mtransfer.subject.regions import Box, Region, bounding_box, dilate, erode, overlap, with_margin
+from mtransfer.subject.saliency import Map, Pixels, saliency
+from mtransfer.subject.salient_region import grab_cut
+
+CROP_MARGIN = 0.12
+GUIDE_PX = 640  # long side of the crop in which the outline is drawn
+AGREES = 0.75  # overlap above which a closer view of the object is taken for its outline
+BAND = 0.014  # of the guide's long side: half the width of the band in which the outline may move
+KEPT = 0.8  # overlap of the outline by colours with the one it started from
+SURE = 0.9
+GRABCUT_ITERATIONS = 2
+FILTER_BAND_PX, FILTER_RADIUS_PX, FILTER_VARIANCE = 3, 2, 1e-3
+CONTRAST = 1.6  # takes back the haze that the filter leaves on both sides
+
+
+def draw_outline(picture: Picture, region: Region) -> Float32[ndarray, "H W"]:
+    """The mask float32[H,W] in [0,1] at the picture's full size of an object bool[h,w] found on its small grid."""
+    box = with_margin(bounding_box(region), CROP_MARGIN, picture.size)
+    guide = picture.crop(box)
+    scale = min(1.0, GUIDE_PX / max(guide.shape[:2]))
+    guide = cv2.resize(guide, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else guide
+    coarse = _resized(region[box[1] : box[3], box[0] : box[2]].astype(np.float32), guide)
+    mask = _by_colours(guide, *_closer_view(guide, coarse))
+    return _at_full_size(picture, box, guide, mask)
+
+
+def _resized(values: Map, like: ndarray) -> Map:
+    return np.asarray(cv2.resize(values, like.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _closer_view(guide: Pixels, coarse: Map) -> tuple[Region, Map]:
+    """The region on the guide's grid, from a view of the crop alone where that agrees; and how salient it is there."""
+    region, values = coarse > 0.5, saliency(guide).values
+    band_px = _band_px(guide)
+    seen = (values > 0.5) & dilate(region, 3 * band_px)
+    return (seen | erode(region, 3 * band_px), values) if overlap(seen, region) > AGREES else (region, values)
+
+
+def _band_px(guide: ndarray) -> int:
+    return max(2, round(BAND * max(guide.shape[:2])))
+
+
+def _by_colours(guide: Pixels, region: Region, values: Map) -> Region:
+    """The region with its outline moved to colour edges within the band; never less than what is surely salient."""
+    core, reach = erode(region, _band_px(guide)), dilate(region, _band_px(guide))
+    labels = np.select([core, region, reach], [cv2.GC_FGD, cv2.GC_PR_FGD, cv2.GC_PR_BGD], cv2.GC_BGD).astype(np.uint8)
+    drawn = (grab_cut(guide, labels, GRABCUT_ITERATIONS) & reach) | core | (region & (values > SURE))
+    return drawn if overlap(drawn, region) > KEPT else region
+
+
+def _at_full_size(picture: Picture, box: Box, guide: Pixels, mask: Region) -> Float32[ndarray, "H W"]:
+    height, width = picture.pixels.shape[:2]
+    rows = slice(round(box[1] * height / picture.size[0]), round(box[3] * height / picture.size[0]))
+    columns = slice(round(box[0] * width / picture.size[1]), round(box[2] * width / picture.size[1]))
+    full = np.zeros((height, width), np.float32)
+    full[rows, columns] = upsample_mask(picture.pixels[rows, columns], guide, mask)
+    return full
+
+
+def upsample_mask(pixels: Pixels, guide: Pixels, mask: Region) -> Float32[ndarray, "H W"]:
+    """A binary mask on the grid of `guide`, a small copy of uint8[H,W,3] `pixels`, at their size: soft along the edges
+    of the picture, and away from its outline what it was."""
+    soft = mask.astype(np.float32)
+    coefficients = _guided_coefficients(guide.astype(np.float32) / 255, soft)
+    outline = (dilate(mask, FILTER_BAND_PX) & ~erode(mask, FILTER_BAND_PX)).astype(np.float32)
+    full, near = _resized(soft, pixels), _resized(outline, pixels) > 0
+    slope, offset = (np.asarray(cv2.resize(each, pixels.shape[1::-1])) for each in coefficients)
+    drawn = (slope[near] * (pixels[near].astype(np.float32) / 255)).sum(axis=1) + offset[near]
+    full[near] = np.clip(0.5 + CONTRAST * (drawn - 0.5), 0, 1)
+    return full
+
+
+def _guided_coefficients(guide: ndarray, mask: Map) -> tuple[ndarray, ndarray]:
+    """Slope [h,w,3] and offset [h,w] of the mask as a linear function of the colours in [0,1] around each pixel."""
+
+    def mean(values: ndarray) -> ndarray:
+        return np.asarray(cv2.blur(values, (2 * FILTER_RADIUS_PX + 1,) * 2, borderType=cv2.BORDER_REPLICATE))
+
+    colour, fraction = mean(guide), mean(mask)
+    covariance = mean(guide * mask[..., None]) - colour * fraction[..., None]
+    products = np.stack([mean(guide * guide[..., channel : channel + 1]) for channel in range(3)], axis=-1)
+    variance = products - colour[..., :, None] * colour[..., None, :] + FILTER_VARIANCE * np.eye(3, dtype=np.float32)
+    slope = np.linalg.solve(variance, covariance[..., None])[..., 0].astype(np.float32)
+    return mean(slope), mean((fraction - (slope * colour).sum(axis=-1)).astype(np.float32))
