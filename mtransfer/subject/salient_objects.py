@@ -124,17 +124,17 @@ def _seen_again(picture: Picture, part: Region, region: Region) -> bool:
 def _is_own_thing(picture: Picture, part: Region, region: Region, cut: float) -> bool:
     """Whether a part is a thing beside the rest of its region, not a head or a wing.
 
-    Either both are large and merely touch, or the part lies before the rest and has other colours.
+    Either both are large, alike and merely touch, or the part lies before the rest and has other colours.
     """
     rest = region & ~part
     if not rest.any():
         return False
     smaller = min(_largest_px(part), _largest_px(rest)) / region.sum()
+    unlike = _colour_likeness(picture.small, part, rest) < UNLIKE
     contact_px = float((part & dilate(rest, 1)).sum())
     if contact_px < NARROW * np.sqrt(min(part.sum(), rest.sum())):
-        return bool(smaller > LEAST_BESIDE_NECK)
-    covers = smaller > LEAST_SIDE and cut < MOST_CUT_BESIDE
-    return covers and _colour_likeness(picture.small, part, rest) < UNLIKE
+        return bool(smaller > LEAST_BESIDE_NECK) and not unlike
+    return bool(smaller > LEAST_SIDE and cut < MOST_CUT_BESIDE) and unlike
 
 
 def _largest_px(region: Region) -> float:
