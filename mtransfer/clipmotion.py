@@ -24,6 +24,8 @@ from mtransfer.clipreading import Reading, read_clip
 from mtransfer.console import warn
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
+from mtransfer.motion.mask_propagation import track, within
+from mtransfer.motion.motion_segmentation import moving_subjects, sure_places
 from mtransfer.recipe import ClipRecipe
 from mtransfer.retarget import Fit, fit_subjects, retarget
 from mtransfer.run import Run
@@ -33,7 +35,6 @@ from mtransfer.subject.prompt import specs_of
 from mtransfer.subject.segment import segment
 from mtransfer.subject.shape import faces_the_other_way, likeness
 from mtransfer.subject.subject import Subject, subject_from_mask
-from mtransfer.tracking import moving_subjects, sure_places, track, within
 from mtransfer.warp import grow
 
 MOVING = "moving"  # the subject of a clip when none is named

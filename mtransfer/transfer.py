@@ -14,6 +14,7 @@ from mtransfer.console import say, warn
 from mtransfer.elementary import edit_field
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
+from mtransfer.motion.motion_segmentation import NOTHING_MOVES, subject_motion_px
 from mtransfer.photo import Photo, read_photo
 from mtransfer.preview import with_flow
 from mtransfer.recipe import ClipRecipe, EditRecipe, TransferRecipe
@@ -25,11 +26,12 @@ from mtransfer.subject.mask_refinement import snapped, snapped_along
 from mtransfer.subject.prompt import is_file, specs_of
 from mtransfer.subject.segment import Found, find_subject
 from mtransfer.subject.subject import Subject, subject_from_mask, together, with_mask
-from mtransfer.tracking import NOTHING_MOVES, subject_motion_px
 
 SMALLEST_PX = 12  # of a photo: dense inverse search, which measures the result, needs as much
 CANDIDATES, NEAREST_SHARE = 7, 0.06  # frames tried as B, from this share of the shot to its end
-FOLLOWED = 4  # a motion to B counts by this power of the share of the subject that is followed there
+TRACKED, BARELY_TRACKED = 2, 4  # a motion to B counts by this power of the subject's fraction that is tracked there
+CLEARLY_TRACKED = 0.4  # of the subject, above which the first power holds
+MOST_MOTION = 0.6  # of the subject's size: more counts no more
 
 
 def transfer(recipe: TransferRecipe | None = None, **options: Any) -> TransferOutput:
@@ -139,11 +141,18 @@ def _liveliest_pair(run: Run, recipe: TransferRecipe, clip: Clip, subjects: tupl
     if not candidates:
         raise InputError(f"shot {shot.number} of {clip.path} is one frame; choose another with --shot N")
     motion = read_motion(run, recipe, subjects, candidates, shot.first, quick=True)
-    followed = zip(*subject_motion_px(motion.subjects[0], motion.field), strict=True)
-    ranks = [motion_px * share**FOLLOWED for motion_px, share in followed]
+    most_px = MOST_MOTION * float(motion.subjects[0].mask.sum().sqrt())
+    tracked = list(zip(*subject_motion_px(motion.subjects[0], motion.field), strict=True))
+    clear = any(fraction > CLEARLY_TRACKED and motion_px > 0 for motion_px, fraction in tracked)
+    power, least = (TRACKED, CLEARLY_TRACKED) if clear else (BARELY_TRACKED, 0.0)
+    ranks = [min(motion_px, most_px) * fraction**power * (fraction > least) for motion_px, fraction in tracked]
     if not any(ranks):
         raise InputError(f"{recipe.clip}: {NOTHING_MOVES}")
-    return shot.first, candidates[int(np.argmax(ranks))]
+    second = candidates[int(np.argmax(ranks))]
+    say(
+        f"frames: {shot.first}:{second} of {clip.frame_count}, the motion that is largest and still tracked; --pair A:B"
+    )
+    return shot.first, second
 
 
 def _panned(photo: Photo, subject: Subject, flow: FlowField, motion: ClipMotion) -> tuple[Photo, Subject, FlowField]:

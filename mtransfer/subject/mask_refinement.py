@@ -46,16 +46,21 @@ def grabcut_mask(
 
 
 def refine(
-    image: Float[Tensor, "3 H W"], rough: Float[Tensor, "1 H W"], sure: Float[Tensor, "1 H W"] | None = None
+    image: Float[Tensor, "3 H W"],
+    rough: Float[Tensor, "1 H W"],
+    sure: Float[Tensor, "1 H W"] | None = None,
+    *,
+    keep: float = 0.4,
 ) -> Float[Tensor, "1 H W"]:
-    """A rough mask drawn to the edges of the picture by GrabCut; as it is where GrabCut finds nothing.
+    """A rough mask drawn to the edges of the picture by GrabCut; as it is where the two overlap by less than `keep`.
 
     Where the mask is `sure` (default: nowhere) it stays, whatever the colours there.
     """
     core = _at_working_size(image, rough)
     seed = mask_seed(core, None if sure is None else _at_working_size(image, sure))
     mask = grabcut_mask(image, seed, core)
-    return mask if 0.4 < float(mask.sum() / rough.sum().clamp_min(1)) < 2.5 else rough
+    both, either = torch.minimum(mask, rough).sum(), torch.maximum(mask, rough).sum()
+    return mask if float(both / either.clamp_min(1)) > keep else rough
 
 
 @torch.no_grad()

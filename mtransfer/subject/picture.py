@@ -5,6 +5,8 @@ from functools import cached_property
 
 import cv2
 import numpy as np
+from jaxtyping import Bool, Float32
+from numpy import ndarray
 
 from mtransfer.subject.regions import Box
 from mtransfer.subject.saliency import Map, Pixels, saliency
@@ -32,6 +34,15 @@ class Picture:
     def size(self) -> tuple[int, int]:
         """(H, W) of the small copy."""
         return self.small.shape[0], self.small.shape[1]
+
+    def on_small_grid(self, mask: Float32[ndarray, "H W"]) -> Bool[ndarray, "h w"]:
+        """A mask float32[H,W] of the full picture as a region of the small grid."""
+        return cv2.resize(mask, self.size[::-1], interpolation=cv2.INTER_AREA) > 0.5
+
+    def on_full_grid(self, region: Bool[ndarray, "h w"]) -> Float32[ndarray, "H W"]:
+        """A region of the small grid as a mask float32[H,W] of the full picture, binary."""
+        full = cv2.resize(region.astype(np.float32), self.pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        return (full > 0.5).astype(np.float32)
 
     def crop(self, box: Box) -> Pixels:
         """The large copy's part in a box of the small one's grid."""

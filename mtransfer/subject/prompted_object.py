@@ -28,7 +28,7 @@ FULL = 0.85  # of a crop: what covers more has no background to stand out agains
 JUMP = 1.8  # growth of the area from a part that was cut off: perhaps two things, so the part is looked at closely
 GROW_MARGIN, CHECK_MARGIN = 0.22, 0.18
 GROW_TRIES = 2
-SAME = 0.55
+SAME, WORSE = 0.55, 0.1  # a fine view counts where it shows the same, and no more doubtfully
 BOX_MARGIN = 0.12
 
 
@@ -141,6 +141,6 @@ def _checked(picture: Picture, sighting: _Sighting, point: tuple[float, float]) 
     """The object drawn from a fine view of a crop about it, where that shows the same object."""
     box = with_margin(bounding_box(sighting.region), CHECK_MARGIN, picture.size)
     fine = _sight(picture, box, point, CHECK_SIDE_PX)
-    if fine is None or fine.cut > max(MOST_CUT, sighting.cut) or overlap(fine.region, sighting.region) < SAME:
+    if fine is None or fine.badness > sighting.badness + WORSE or overlap(fine.region, sighting.region) < SAME:
         return sighting
     return fine

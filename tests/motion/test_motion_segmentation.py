@@ -9,8 +9,9 @@ from mtransfer.errors import InputError
 from mtransfer.field import FlowField, affine_flow, translate_flow
 from mtransfer.flow import DisFlow
 from mtransfer.longflow import read_links
+from mtransfer.motion.mask_propagation import track, within
+from mtransfer.motion.motion_segmentation import moving_subjects, subject_motion_px
 from mtransfer.subject.subject import subject_from_mask
-from mtransfer.tracking import moving_subjects, subject_motion_px, track, within
 
 BLANK = torch.zeros(3, *CLIP)
 CAMERAS = [

@@ -1,21 +1,20 @@
-"""The subjects of a clip: what moves against the camera, or what was named, found in one frame and carried on."""
-
-from collections.abc import Sequence
+"""The subjects of a clip: what moves against the camera, completed to whole objects by what stands out in the frame."""
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Float, Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
 from mtransfer.camera import TEXTURE_PX, camera_flow, fit_cameras, textured
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
-from mtransfer.longflow import Links, Pictures, as_floats
+from mtransfer.subject.completion import complete_object
 from mtransfer.subject.mask_refinement import refine
+from mtransfer.subject.picture import Picture
 from mtransfer.subject.subject import Subject, subject_from_mask
-from mtransfer.warp import backward_warp, grow, lengths, shrink
+from mtransfer.warp import grow, lengths, shrink
 
 ROUNDS = 3
 LOOKED_AT = 8  # frames, evenly among those read, in which motion is looked for
@@ -23,13 +22,14 @@ STILL_SHARE = 0.3  # of the fastest motion: what is slower is not the subject
 STILL_PX = 0.75
 SMALLEST_SUBJECT_SHARE = 0.004
 SMALLEST_PART = 0.05  # of the first part, to be one with it
+SURELY_BEYOND = 0.25  # of the object, that may move surely outside it: more is moving ground
+KEPT = 0.8  # overlap of an object with its refinement
 TOGETHER_SHARE = 0.4  # of a part, that one turn or growth must explain
 TOGETHER_PX, TOGETHER_TOLERANCE = 1.0, 0.15  # of the mean motion
 FEWEST, THINNED = 64, 3  # pixels to fit to; every how many-th is taken
 LEAST_TRUST = 0.05  # so that what is never confident still has a speed
 NEAR_TEXTURE_PX = 10
 STRAY_SHARE = 0.03  # of the long side: how far a tracked silhouette may be off
-SAME = 0.7  # overlap of a carried mask and its refinement, below which the refinement strayed
 NOTHING_MOVES = "nothing moves against the camera in these frames; choose others with --pair A:B, or --clip-subject x,y"
 
 
@@ -64,8 +64,21 @@ def moving_subjects(
     seen = moving * (some.confidence.mean(dim=0) > 0.5)
     reach = round(STRAY_SHARE * max(image.shape))
     deep = [shrink((mask * seen)[None], reach)[0] * structured for mask in masks]
-    refined = [refine(image, *pair) for pair in zip(masks, deep, strict=True)]
+    refined = [_whole(image, *pair) for pair in zip(masks, deep, strict=True)]
     return tuple(subject_from_mask(image, mask) for mask in refined)
+
+
+def _whole(image: Float[Tensor, "3 H W"], moving: Float[Tensor, "1 H W"], surely: Float[Tensor, "1 H W"]) -> Tensor:
+    """The mask [1,H,W] of the whole object of which a part moves; where none stands out, what moves, drawn to edges."""
+    pixels = (255 * image.clamp(0, 1)).round().byte().permute(1, 2, 0).cpu().numpy()
+    picture = Picture(np.ascontiguousarray(pixels))
+    region = complete_object(picture, picture.on_small_grid(moving[0].cpu().numpy()))
+    if region is None:
+        return refine(image, moving, surely)
+    whole = torch.from_numpy(picture.on_full_grid(region))[None].to(image)
+    beyond = float((surely * (1 - whole)).sum() / whole.sum())
+    whole = torch.maximum(whole, surely) if beyond < SURELY_BEYOND else whole
+    return refine(image, whole, whole * surely, keep=KEPT)
 
 
 def _moving(
@@ -157,37 +170,3 @@ def subject_motion_px(subject: Subject, still: FlowField) -> tuple[list[float], 
     total = sure.sum(dim=(1, 2, 3))
     motion_px = (lengths(still.flow) * sure).sum(dim=(1, 2, 3)) / total.clamp_min(1e-6)
     return motion_px.tolist(), (total / subject.mask.sum()).tolist()
-
-
-def track(
-    masks: Float[Tensor, "S H W"], links: Links, pictures: Pictures, start: int, wanted: Sequence[int]
-) -> Bool[Tensor, "T S H W"]:
-    """Subjects' masks in picture `start` carried along the links to each of `wanted`, drawn to the edges on the way."""
-    found = {start: masks}
-    for towards in (1, -1):
-        last = max((towards * index for index in wanted), default=start) * towards
-        carried = masks
-        for index in range(start, last, towards):
-            there = index + towards
-            back = links.step(there, -towards, carried).flow
-            carried = backward_warp(carried[None], back, padding_mode="zeros")[0]
-            carried = _redrawn(as_floats(pictures[there : there + 1], carried.device)[0], carried)
-            found[there] = carried
-    return torch.stack([found[index].cpu() > 0.5 for index in wanted])
-
-
-def within(
-    field: FlowField, subjects: Float[Tensor, "1 H W"], masks: Bool[Tensor, "T S H W"]
-) -> Float[Tensor, "T 1 H W"]:
-    """The field's confidence, 0 for points of the subjects that it takes well out of their tracked masks."""
-    reach = max(2, round(STRAY_SHARE * max(field.size)))
-    there = grow(masks.any(dim=1, keepdim=True).to(field.flow), reach)
-    stays = backward_warp(there, field.flow, padding_mode="border") > 0.5
-    return field.confidence * torch.where(subjects[None] > 0, stays.to(field.flow), 1.0)
-
-
-def _redrawn(picture: Tensor, masks: Tensor) -> Tensor:
-    """Masks [S,H,W] at the picture's edges; one whose refinement strays stays as it was carried."""
-    drawn = torch.cat([refine(picture, mask[None]) if bool((mask > 0.5).any()) else mask[None] for mask in masks])
-    both = torch.minimum(drawn, masks).sum(dim=(1, 2)) / torch.maximum(drawn, masks).sum(dim=(1, 2)).clamp_min(1)
-    return torch.where((both > SAME)[:, None, None], drawn, masks)
