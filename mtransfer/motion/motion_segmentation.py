@@ -13,6 +13,7 @@ from mtransfer.field import FlowField
 from mtransfer.subject.completion import complete_object
 from mtransfer.subject.mask_refinement import refine
 from mtransfer.subject.picture import Picture
+from mtransfer.subject.regions import convex_hull
 from mtransfer.subject.subject import Subject, subject_from_mask
 from mtransfer.warp import grow, lengths, shrink
 
@@ -22,7 +23,6 @@ STILL_SHARE = 0.3  # of the fastest motion: what is slower is not the subject
 STILL_PX = 0.75
 SMALLEST_SUBJECT_SHARE = 0.004
 SMALLEST_PART = 0.05  # of the first part, to be one with it
-SURELY_BEYOND = 0.25  # of the object, that may move surely outside it: more is moving ground
 KEPT = 0.8  # overlap of an object with its refinement
 TOGETHER_SHARE = 0.4  # of a part, that one turn or growth must explain
 TOGETHER_PX, TOGETHER_TOLERANCE = 1.0, 0.15  # of the mean motion
@@ -75,9 +75,10 @@ def _whole(image: Float[Tensor, "3 H W"], moving: Float[Tensor, "1 H W"], surely
     region = complete_object(picture, picture.on_small_grid(moving[0].cpu().numpy()))
     if region is None:
         return refine(image, moving, surely)
-    whole = torch.from_numpy(picture.on_full_grid(region))[None].to(image)
-    beyond = float((surely * (1 - whole)).sum() / whole.sum())
-    whole = torch.maximum(whole, surely) if beyond < SURELY_BEYOND else whole
+    whole, around = (
+        torch.from_numpy(picture.on_full_grid(each))[None].to(image) for each in (region, convex_hull(region))
+    )
+    whole = torch.maximum(whole, surely * around)  # a notch of another colour; beyond the hull it is moving ground
     return refine(image, whole, whole * surely, keep=KEPT)
 
 

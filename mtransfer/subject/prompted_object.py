@@ -18,6 +18,7 @@ from mtransfer.subject.regions import (
     with_margin,
 )
 from mtransfer.subject.saliency import ambiguity
+from mtransfer.subject.salient_objects import divided, merely_touch, separated
 
 CROP_FRACTIONS = (0.22, 0.32, 0.46, 0.66, 1.0)  # of the long side, about a point
 CROP_SIDE_PX, CHECK_SIDE_PX = 224, 320
@@ -25,10 +26,12 @@ NEAR_FRACTION = 0.012  # of the long side: how far beside a thing a click may be
 LOW, HIGH = 0.45, 0.6
 MOST_CUT, MOST_AMBIGUOUS = 0.08, 0.35
 FULL = 0.85  # of a crop: what covers more has no background to stand out against
-JUMP = 1.8  # growth of the area from a part that was cut off: perhaps two things, so the part is looked at closely
+MOST_OF_A_PART = 2.2  # growth of the area from one scale to the next, above which another thing has joined
+GROWTH = 1.25  # of what was cut off, above which another thing may have joined
+INSIDE = 0.85
 GROW_MARGIN, CHECK_MARGIN = 0.22, 0.18
 GROW_TRIES = 2
-SAME, WORSE = 0.55, 0.1  # a fine view counts where it shows the same, and no more doubtfully
+SAME, WORSE = 0.65, 0.1  # a fine view counts where it shows the same, and no more doubtfully
 BOX_MARGIN = 0.12
 
 
@@ -50,18 +53,47 @@ class _Sighting:
 
 def object_at(picture: Picture, x: float, y: float) -> Region | None:
     """The object that holds the point (x, y) of the picture's small grid; None on plain ground."""
-    seen: list[_Sighting] = []
+    point, seen = (x, y), list[_Sighting]()
     for fraction in CROP_FRACTIONS:
-        sighting = _sight(picture, _about(picture, x, y, fraction), (x, y), CROP_SIDE_PX)
+        sighting = _sight(picture, _about(picture, x, y, fraction), point, CROP_SIDE_PX)
         if sighting is None:
             continue
-        if sighting.whole:
-            sighting = _closer(picture, seen[-1], sighting, (x, y)) if seen else sighting
-            return _checked(picture, sighting, (x, y)).region
+        if seen and seen[-1].whole and not _was_part(picture, seen[-1], sighting):
+            return _checked(picture, seen[-1], point).region
         seen.append(sighting)
     if not seen:
         return None
-    return _checked(picture, _grown(picture, min(seen, key=lambda each: each.badness), (x, y)), (x, y)).region
+    best = _best(picture, seen, point)
+    if len(seen) > 1 and _may_be_several(seen[-2], best):
+        for part in separated(picture, best.region):
+            if part.sum() < best.region.sum() and _part_at(part, point) is not None:
+                return part
+    return _checked(picture, best, point).region
+
+
+def _may_be_several(before: _Sighting, now: _Sighting) -> bool:
+    """Whether what was cut off at the scale before has grown by what may be another thing."""
+    return before.cut > MOST_CUT and bool(now.region.sum() > GROWTH * before.region.sum())
+
+
+def _was_part(picture: Picture, before: _Sighting, now: _Sighting) -> bool:
+    """Whether what was whole at the scale before is a part of what is whole now, and no thing of its own."""
+    held = (before.region & now.region).sum() > INSIDE * before.region.sum()
+    if not now.whole or not held or now.region.sum() > MOST_OF_A_PART * before.region.sum():
+        return False
+    part = divided(before.region, now.region)
+    return not merely_touch(picture, part, now.region & ~part)
+
+
+def _best(picture: Picture, seen: list[_Sighting], point: tuple[float, float]) -> _Sighting:
+    """The last sighting where it is whole, else the clearest, seen in crops that grow with it."""
+    if not seen[-1].whole:
+        return _grown(picture, min(seen, key=lambda each: each.badness), point)
+    before = seen[-2] if len(seen) > 1 else seen[-1]
+    if before.ambiguity > MOST_AMBIGUOUS or not _may_be_several(before, seen[-1]):
+        return seen[-1]
+    grown = _grown(picture, before, point)
+    return grown if grown.whole else seen[-1]
 
 
 def object_in(picture: Picture, box: Box) -> Region | None:
@@ -114,14 +146,6 @@ def _part_at(region: Region, point: tuple[float, float]) -> Region | None:
     _, labels = cv2.connectedComponents(region.astype(np.uint8))
     there = labels[near][labels[near] > 0]
     return labels == np.bincount(there).argmax() if len(there) else None
-
-
-def _closer(picture: Picture, before: _Sighting, now: _Sighting, point: tuple[float, float]) -> _Sighting:
-    """The object that was cut off at the scale before, where it is whole in a crop of its own; else what is seen."""
-    if before.ambiguity > MOST_AMBIGUOUS or now.region.sum() < JUMP * before.region.sum():
-        return now
-    grown = _grown(picture, before, point)
-    return grown if grown.whole else now
 
 
 def _grown(picture: Picture, sighting: _Sighting, point: tuple[float, float]) -> _Sighting:

@@ -85,10 +85,15 @@ def overlap(one: Region, other: Region) -> float:
     return float((one & other).sum() / max((one | other).sum(), 1))
 
 
+def convex_hull(region: Region) -> Region:
+    """The convex hull of a region that is not empty, filled."""
+    corners = cv2.convexHull(cv2.findNonZero(region.astype(np.uint8)))
+    return cv2.fillConvexPoly(np.zeros(region.shape, np.uint8), corners, 1) > 0
+
+
 def solidity(region: Region) -> float:
-    """The region's area over that of its convex hull."""
-    hull = cv2.convexHull(cv2.findNonZero(region.astype(np.uint8)))
-    return float(region.sum() / max(cv2.contourArea(hull), 1.0))
+    """The area of a region that is not empty over that of its convex hull."""
+    return float(region.sum() / convex_hull(region).sum())
 
 
 def deepest_point(region: Region) -> tuple[float, float]:

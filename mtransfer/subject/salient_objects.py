@@ -66,6 +66,11 @@ def _prominence(region: Region, values: Map) -> float:
     return float(values[region].mean() ** 3 * region.sum() * np.exp(-(offset**2).sum()))
 
 
+def separated(picture: Picture, region: Region) -> list[Region]:
+    """The objects that a region of the small grid is made of; itself when it is one."""
+    return [part for part, _ in _separated(picture, region)]
+
+
 def _separated(picture: Picture, region: Region) -> list[tuple[Region, float]]:
     """The objects that a region is made of, with their weights; itself when it is one."""
     chosen = _necks(region)
@@ -86,7 +91,7 @@ def _chosen(picture: Picture, region: Region, windows: list[Box]) -> list[Region
     agreed = [sum(overlap(part, other) > SAME for other, _ in seen) for part, _ in seen]
     chosen: list[Region] = []
     for times, (rough, cut) in sorted(zip(agreed, seen, strict=True), key=lambda each: -each[0]):
-        part = _divided(rough, region)
+        part = divided(rough, region)
         apart = all((part & other).sum() < APART * min(part.sum(), other.sum()) for other in chosen)
         if apart and _is_own_thing(picture, part, region, cut) and (times > 1 or _seen_again(picture, part, region)):
             chosen.append(part)
@@ -129,12 +134,23 @@ def _is_own_thing(picture: Picture, part: Region, region: Region, cut: float) ->
     rest = region & ~part
     if not rest.any():
         return False
+    if _is_narrow(part, rest):
+        return merely_touch(picture, part, rest)
     smaller = min(_largest_px(part), _largest_px(rest)) / region.sum()
-    unlike = _colour_likeness(picture.small, part, rest) < UNLIKE
-    contact_px = float((part & dilate(rest, 1)).sum())
-    if contact_px < NARROW * np.sqrt(min(part.sum(), rest.sum())):
-        return bool(smaller > LEAST_BESIDE_NECK) and not unlike
-    return bool(smaller > LEAST_SIDE and cut < MOST_CUT_BESIDE) and unlike
+    covers = smaller > LEAST_SIDE and cut < MOST_CUT_BESIDE
+    return bool(covers and _colour_likeness(picture.small, part, rest) < UNLIKE)
+
+
+def merely_touch(picture: Picture, one: Region, other: Region) -> bool:
+    """Whether two regions side by side are two things of a kind: both large, of like colours, with a narrow contact."""
+    if not one.any() or not other.any() or not _is_narrow(one, other):
+        return False
+    smaller = min(_largest_px(one), _largest_px(other)) / (one | other).sum()
+    return bool(smaller > LEAST_BESIDE_NECK and _colour_likeness(picture.small, one, other) > UNLIKE)
+
+
+def _is_narrow(one: Region, other: Region) -> bool:
+    return bool((one & dilate(other, 1)).sum() < NARROW * np.sqrt(min(one.sum(), other.sum())))
 
 
 def _largest_px(region: Region) -> float:
@@ -152,7 +168,7 @@ def _colour_likeness(pixels: Pixels, one: Region, other: Region) -> float:
     return float(np.minimum(*shares).sum())
 
 
-def _divided(part: Region, region: Region) -> Region:
+def divided(part: Region, region: Region) -> Region:
     """The part with what lies nearer to it than to the rest of the region, once thin rims are taken off the rest."""
     rest = _opened(region & ~part)
     if not rest.any():
