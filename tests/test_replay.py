@@ -207,7 +207,7 @@ def test_a_stored_recipe_leaves_nothing_open(made) -> None:
         assert "auto" not in strings(values)
         assert (values["model"], values["dtype"]) == ("embedded", "float32")
         assert values["sampler"].keys() == tomllib.loads(preset("draft"))["sampler"].keys()
-    assert table["inputs"].keys() == {key for key in table if table[key] in made.inputs}
+    assert table["inputs"].keys() == {"subject_mask", *(key for key in table if table[key] in made.inputs)}
     assert not any("/" in text for text in strings(table))
 
 
