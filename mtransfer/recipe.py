@@ -64,7 +64,7 @@ class PhotoRecipe(Recipe):
     photo: Path = Field(description="the still image", json_schema_extra={"argument": True})
     subject: str = Field(
         "auto",
-        description=f"what of the photo moves: auto | N, the N-th object | all-salient | alpha | {DESCRIPTION_OF_SUBJECT}",
+        description=f"what of the photo moves: auto | N, a number | all-salient | alpha | {DESCRIPTION_OF_SUBJECT}",
     )
     segmenter: Literal["embedded", "grabcut", "sam"] = Field(
         "embedded", description="finds and cuts out the subject: embedded (a saliency net) | grabcut (colours) | sam"
