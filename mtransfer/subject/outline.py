@@ -6,7 +6,7 @@ coefficients found at a small size: He and Sun, Fast guided filter, 2015) takes 
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32, UInt8
 from numpy import ndarray
 
 from mtransfer.subject.picture import Picture
@@ -24,8 +24,10 @@ GRABCUT_ITERATIONS = 2
 FILTER_BAND_PX, FILTER_RADIUS_PX, FILTER_VARIANCE = 3, 2, 1e-3
 CONTRAST = 1.6  # takes back the haze that the filter leaves on both sides
 
+SmallPixels = UInt8[ndarray, "h w 3"]
 
-def draw_outline(picture: Picture, region: Region) -> Float32[ndarray, "H W"]:
+
+def draw_outline(picture: Picture, region: Bool[ndarray, "h w"]) -> Float32[ndarray, "H W"]:
     """The mask float32[H,W] in [0,1] at the picture's full size of an object bool[h,w] found on its small grid."""
     box = with_margin(bounding_box(region), CROP_MARGIN, picture.size)
     guide = picture.crop(box)
@@ -36,7 +38,7 @@ def draw_outline(picture: Picture, region: Region) -> Float32[ndarray, "H W"]:
     return _at_full_size(picture, box, guide, mask)
 
 
-def _resized(values: Map, like: ndarray) -> Map:
+def _resized(values: Float32[ndarray, "h w"], like: ndarray) -> Map:
     return np.asarray(cv2.resize(values, like.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
@@ -60,7 +62,9 @@ def _by_colours(guide: Pixels, region: Region, values: Map) -> Region:
     return drawn if overlap(drawn, region) > KEPT else region
 
 
-def _at_full_size(picture: Picture, box: Box, guide: Pixels, mask: Region) -> Float32[ndarray, "H W"]:
+def _at_full_size(
+    picture: Picture, box: Box, guide: SmallPixels, mask: Bool[ndarray, "h w"]
+) -> Float32[ndarray, "H W"]:
     height, width = picture.pixels.shape[:2]
     rows = slice(round(box[1] * height / picture.size[0]), round(box[3] * height / picture.size[0]))
     columns = slice(round(box[0] * width / picture.size[1]), round(box[2] * width / picture.size[1]))
@@ -69,7 +73,7 @@ def _at_full_size(picture: Picture, box: Box, guide: Pixels, mask: Region) -> Fl
     return full
 
 
-def upsample_mask(pixels: Pixels, guide: Pixels, mask: Region) -> Float32[ndarray, "H W"]:
+def upsample_mask(pixels: Pixels, guide: SmallPixels, mask: Bool[ndarray, "h w"]) -> Float32[ndarray, "H W"]:
     """A binary mask on the grid of `guide`, a small copy of uint8[H,W,3] `pixels`, at their size: soft along the edges
     of the picture, and away from its outline what it was."""
     soft = mask.astype(np.float32)

@@ -5,6 +5,8 @@ from functools import cached_property
 
 import cv2
 import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
 
 from mtransfer.subject.regions import Box
 from mtransfer.subject.saliency import Map, Pixels, saliency
@@ -47,7 +49,7 @@ class Picture:
         return values
 
 
-def _shrunk(pixels: Pixels, long_side_px: int) -> Pixels:
+def _shrunk(pixels: Pixels, long_side_px: int) -> UInt8[ndarray, "h w 3"]:
     height, width = pixels.shape[:2]
     scale = long_side_px / max(height, width)
     if scale >= 1:

@@ -21,6 +21,14 @@ def two_birds() -> np.ndarray:
     return np.concatenate([bird, bird[:, ::-1]], axis=1)
 
 
+def ladybird_and_goldfish() -> np.ndarray:
+    """Two things that are not alike, side by side, 384 pixels each."""
+    sides = [
+        cv2.resize(sample(name), (384, 288), interpolation=cv2.INTER_AREA) for name in ("ladybird.jpg", "goldfish.png")
+    ]
+    return np.concatenate(sides, axis=1)
+
+
 def grey() -> np.ndarray:
     """Plain ground."""
     return np.full((180, 240, 3), 128, np.uint8)
