@@ -115,7 +115,7 @@ def _by_other(
         elif numbers:
             points = [(numbers[0], numbers[1])]
         else:
-            points = automatic_points(segment(image, "salient", flag=flag).mask)
+            points = automatic_points(segment(image, "auto", flag=flag).mask)
         return subject_from_mask(image, segment_sam(image, points=points, box=box, device=device, flag=flag))
     key = {**_key(image, word), "by": by}
     mask = remember("subject", key, lambda: {"mask": _by_grabcut(image, word, numbers, flag)})["mask"]
@@ -172,7 +172,8 @@ def _prompted(picture: Picture, numbers: list[float], scale: np.ndarray, spec: s
     region = object_at(picture, numbers[0], numbers[1])
     if region is None:
         nearest = nearest_object_point(picture, numbers[0], numbers[1])
-        where = "" if nearest is None else f"; the nearest object is at {salient_at(nearest * scale).partition('@')[2]}"
+        x, y = (0, 0) if nearest is None else (nearest * scale).round().astype(int)
+        where = "" if nearest is None else f"; the nearest object is at {x},{y}"
         raise InputError(f"{flag} {spec}: plain ground there, no object{where}")
     return region
 
