@@ -1,7 +1,7 @@
 PYTHON := $(shell command -v python3.11 || command -v python3)
 READY := .venv/.ready
 
-.PHONY: demo test test-slow check train-data train-flow train-denoiser train-segmenter train-evaluate
+.PHONY: demo test test-slow check train-data train-flow train-denoiser train-evaluate
 
 demo: $(READY)
 	.venv/bin/mtransfer transfer samples/cup.mp4 samples/wooden_bird.jpg --pair 32:42 -o out/demo --overwrite
@@ -26,9 +26,6 @@ train-flow: $(READY)
 
 train-denoiser: $(READY)
 	.venv/bin/python -m training.denoiser
-
-train-segmenter: $(READY)
-	.venv/bin/python -m training.segmenter
 
 train-evaluate: $(READY)
 	.venv/bin/python -m training.evaluate

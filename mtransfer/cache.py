@@ -1,4 +1,5 @@
-"""What is slow to make and made again the same: flows, subjects, shots and inversions, kept on disk within a bound.
+"""What is slow to make and made again the same: flows, subjects, shots and inversions, kept on disk within a bound;
+and pictures of what was guessed.
 
 A file is named by the hash of what it depends on, and written under another name first, so that two processes at once
 only ever see whole files. A cache that cannot be written costs time, never a result.
@@ -27,7 +28,8 @@ DEFAULT_GB = 2.0
 GB = 10**9
 CHUNK_BYTES = 2**20
 ABANDONED_S = 3600.0  # a temporary file this old is of a process that ended in the middle
-OWN_FILES = "[a-z]*/" + "[0-9a-f]" * 64 + ".safetensors"  # nothing else in the folder is ever touched
+# Nothing else in the folder is ever touched.
+OWN_FILES = "[a-z]*/" + "[0-9a-f]" * 64 + ".safetensors", "guesses/" + "[0-9a-f]" * 16 + ".png"
 OWN_PARTS = "[a-z]*/.*.mtransfer-part"
 
 
@@ -55,9 +57,25 @@ def remember(kind: str, key: dict[str, Any], make: Callable[[], dict[str, Tensor
         return held
     made = _plain(make())
     with suppress(OSError):
-        _write(path, made)
+        _write(path, _packed(made))
         _evict(keep=path)
     return made
+
+
+def keep_guess(png: bytes) -> Path | None:
+    """Keep a picture for the eye, named by its content; None where the cache is off or cannot be written.
+
+    Raises InputError for a MTRANSFER_CACHE_GB that is no size.
+    """
+    path = folder() / "guesses" / f"{hashlib.sha256(png).hexdigest()[:16]}.png"
+    if limit_bytes() == 0:
+        return None
+    try:
+        _write(path, png)
+    except OSError:
+        return None
+    _evict(keep=path)
+    return path
 
 
 def info() -> CacheInfo:
@@ -141,14 +159,18 @@ def _read(path: Path) -> dict[str, Tensor] | None:
     return tensors
 
 
-def _write(path: Path, tensors: dict[str, Tensor]) -> None:
+def _packed(tensors: dict[str, Tensor]) -> bytes:
     from safetensors.torch import save
 
+    return save(tensors, {"digest": _digest(tensors)})
+
+
+def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     number, part = tempfile.mkstemp(suffix=".mtransfer-part", prefix=".", dir=path.parent)
     try:
         with os.fdopen(number, "wb") as file:
-            file.write(save(tensors, {"digest": _digest(tensors)}))
+            file.write(content)
         os.replace(part, path)
     finally:
         _remove(Path(part))
@@ -171,7 +193,7 @@ def _written_digest(content: bytes) -> str:
 def _files() -> list[tuple[Path, int, float]]:
     """Path, bytes and time of last use of every file, the least recently used first."""
     found = []
-    for path in folder().glob(OWN_FILES):
+    for path in (path for pattern in OWN_FILES for path in folder().glob(pattern)):
         with suppress(OSError):  # gone meanwhile
             status = path.stat()
             found.append((path, status.st_size, status.st_mtime))

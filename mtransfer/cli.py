@@ -89,7 +89,7 @@ def _type(info: Any) -> Any:
     return plain | None
 
 
-def do(recipe: Recipe, own: dict[str, Any]) -> None:
+def do(recipe: Recipe, own: dict[str, Any], wanted_mask: str | None = None) -> None:
     """Run a recipe's job with a command's own options."""
     with _much_that_stays():
         from mtransfer.job import run_to_folder
@@ -97,7 +97,12 @@ def do(recipe: Recipe, own: dict[str, Any]) -> None:
     quiet = own["quiet"] or own["json_"]
     with console.progress(quiet=quiet) as report:
         lines = run_to_folder(
-            recipe, own["output"], overwrite=own["overwrite"], metadata=not own["no_metadata"], report=report
+            recipe,
+            own["output"],
+            overwrite=own["overwrite"],
+            metadata=not own["no_metadata"],
+            report=report,
+            wanted_mask=wanted_mask,
         )
     if recipe.model == "auto" and recipe.sampler.steps and not quiet:
         from mtransfer.models import auto_in_words, choose_device
@@ -132,17 +137,17 @@ def _run_stored(**values: Any) -> None:
     own = {key: values.pop(key) for key in OWN_OPTIONS}
     target = values.pop("recipe")
     given = {key: str(value) for key, value in values.items() if value is not None}
-    console.run(lambda: do(_stored(target, given, own), own))
+    console.run(lambda: do(*_stored(target, given, own)))
 
 
-def _stored(target: str, given: dict[str, Any], own: dict[str, Any]) -> Recipe:
+def _stored(target: str, given: dict[str, Any], own: dict[str, Any]) -> tuple[Recipe, dict[str, Any], str | None]:
     from mtransfer.job import warn_of_other_versions
-    from mtransfer.stored import find_inputs, read_stored
+    from mtransfer.stored import find_inputs, read_stored, wanted_mask
 
     stored = read_stored(target)
     recipe = COMMANDS[stored.command].build({}, own["set_"] or [], find_inputs(stored, given))
     warn_of_other_versions(stored.versions)
-    return recipe
+    return recipe, own, wanted_mask(stored, recipe)
 
 
 def _register() -> None:

@@ -20,7 +20,7 @@ Name = Annotated[str, typer.Argument(help="sd14 | sd15 | raft_large | raft_small
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
 
 models_app = typer.Typer(no_args_is_help=True, help="Models that can be fetched, and where they are.")
-cache_app = typer.Typer(no_args_is_help=True, help="Flows and inversions kept on disk.")
+cache_app = typer.Typer(no_args_is_help=True, help="Flows, subjects and inversions kept on disk.")
 
 
 def register(app: typer.Typer) -> None:
@@ -112,7 +112,7 @@ def cache_info(json_: Json = False) -> None:
 
 @cache_app.command("clear")
 def cache_clear(json_: Json = False) -> None:
-    """Remove every flow and inversion kept; they are made again when needed."""
+    """Remove every flow, subject, picture and inversion kept; they are made again when needed."""
 
     def job() -> None:
         from mtransfer import cache

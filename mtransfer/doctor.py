@@ -128,11 +128,13 @@ def _embedded() -> Iterator[Finding]:
     import torch
 
     from mtransfer.models import load_flow_model, load_pipeline
+    from mtransfer.subject.saliency import load_net
 
     cpu = torch.device("cpu")
-    loads = {
+    loads: dict[str, Callable[[], object]] = {
         "embedded model": lambda: load_pipeline("embedded", cpu, torch.float32),
         "embedded flow net": lambda: load_flow_model("embedded", 1, 1, cpu),
+        "embedded saliency net": load_net,
     }
     for name, load in loads.items():
         try:

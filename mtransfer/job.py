@@ -21,30 +21,46 @@ from mtransfer.reel import kept_frames, write_animation
 from mtransfer.run import Watch
 from mtransfer.scene import read_scene
 from mtransfer.stored import write_stored
+from mtransfer.subject.subject import mask_hash
 from mtransfer.transfer import TransferOutput, edit, transfer
 
 
 def run_to_folder(
-    recipe: Recipe, out: Path, *, overwrite: bool, metadata: bool, report: Report, watch: Watch | None = None
+    recipe: Recipe,
+    out: Path,
+    *,
+    overwrite: bool,
+    metadata: bool,
+    report: Report,
+    watch: Watch | None = None,
+    wanted_mask: str | None = None,
 ) -> dict[str, Any]:
-    """Do the job and write its results into `out`, all or nothing; returns what to print. `watch` as in `transfer`."""
+    """Do the job and write its results into `out`, all or nothing; returns what to print. `watch` as in `transfer`.
+
+    A subject whose mask does not hash to `wanted_mask` gets a line that says so.
+    """
     if isinstance(recipe, AnimateRecipe):
-        return _animate(recipe, out, overwrite, metadata, {"report": report, "watch": watch})
+        return _animate(recipe, out, overwrite, metadata, wanted_mask, {"report": report, "watch": watch})
     with staged(out, overwrite=overwrite) as stage:
         if isinstance(recipe, GenerateRecipe):
             return _write_generated(recipe, stage, out, metadata, report)
         assert isinstance(recipe, (TransferRecipe, EditRecipe))
         told = {"report": report, "watch": watch}
         output = transfer(recipe, **told) if isinstance(recipe, TransferRecipe) else edit(recipe, **told)
+        _warn_of_another_subject(wanted_mask, mask_hash(output.subject.mask))
         write_moved(output, stage, metadata=metadata)
     return _summary(output, out)
 
 
-def _animate(recipe: AnimateRecipe, out: Path, overwrite: bool, metadata: bool, told: dict[str, Any]) -> dict[str, Any]:
+def _animate(
+    recipe: AnimateRecipe, out: Path, overwrite: bool, metadata: bool, wanted_mask: str | None, told: dict[str, Any]
+) -> dict[str, Any]:
     """As every job, but frames already painted are kept when it is interrupted, for the same command to go on with."""
     require_free(out, overwrite)
     scene = read_scene(recipe, **told)
-    stored = write_stored(scene.recipe, versions())
+    found = mask_hash(scene.mask[0])
+    _warn_of_another_subject(wanted_mask, found)
+    stored = write_stored(scene.recipe, versions(), found)
     text = stored if metadata else ""
     with kept_frames(out, f"{stored}\n{metadata}") as folder:
         flow, metrics = paint_frames(scene, folder, text)
@@ -63,7 +79,7 @@ def _brief(metrics: dict[str, Any]) -> dict[str, Any]:
 
 def write_moved(output: TransferOutput, stage: Path, *, metadata: bool) -> None:
     """Write the files of a moved photo into a folder that is there."""
-    text = write_stored(output.recipe, versions()) if metadata else ""
+    text = write_stored(output.recipe, versions(), mask_hash(output.subject.mask)) if metadata else ""
     save_png(output.frames[0], stage / "edited.png", output.icc_profile, text)
     save_png(sheet(output.panels), stage / "preview.png", recipe=text)
     save_field(output.flow, stage / "flow.npz")
@@ -101,6 +117,11 @@ def warn_of_other_versions(made_with: dict[str, str]) -> None:
     ]
     if others:
         warn(f"made with {', '.join(others)}: the same bytes are not certain")
+
+
+def _warn_of_another_subject(wanted: str | None, found: str) -> None:
+    if wanted not in (None, found):
+        warn("--subject: not the mask that the result was made with is found; see preview.png, or name it anew")
 
 
 def _record(recipe: Recipe, metadata: bool) -> dict[str, Any]:

@@ -63,10 +63,11 @@ class PhotoRecipe(Recipe):
 
     photo: Path = Field(description="the still image", json_schema_extra={"argument": True})
     subject: str = Field(
-        "auto", description=f"what of the photo moves: auto | alpha | salient | {DESCRIPTION_OF_SUBJECT}"
+        "auto",
+        description=f"what of the photo moves: auto | N, a number | all-salient | alpha | {DESCRIPTION_OF_SUBJECT}",
     )
     segmenter: Literal["embedded", "grabcut", "sam"] = Field(
-        "embedded", description="cuts the subject out: embedded | grabcut | sam"
+        "embedded", description="finds and cuts out the subject: embedded (a saliency net) | grabcut (colours) | sam"
     )
     strength: float = Field(1.0, description="factor on the motion")
     flow_model: Literal["auto", "embedded", "raft_large", "raft_small", "dis"] = Field(

@@ -23,6 +23,8 @@ RESULTS = ("edited.png", "generated.png")  # which carry theirs
 FILE_FIELDS = ("photo", "clip", "flow", "noise", "strength_mask")
 SUBJECT_FIELDS = ("subject", "clip_subject")  # a mask file, or words; of several each
 OWN_TABLES = ("command", "inputs", "versions")
+SUBJECT_MASK = "subject_mask"  # among the hashes of inputs: of the mask that was found, not of a file
+OF_MASK = ("subject", "segmenter", "camera")  # fields of which it depends
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class StoredRecipe:
     origin: str = ""
 
 
-def write_stored(recipe: Recipe, versions: dict[str, str]) -> str:
-    """The recipe as TOML: inputs by name and hash, values as they are in it."""
+def write_stored(recipe: Recipe, versions: dict[str, str], subject_mask: str | None = None) -> str:
+    """The recipe as TOML: inputs by name and hash, values as they are in it; and the hash of its subject's mask."""
     command = next(name for name, kind in COMMANDS.items() if type(recipe) is kind)
     values = recipe.model_dump(mode="json", exclude_none=True)
     inputs = input_files(values)
@@ -50,6 +52,7 @@ def write_stored(recipe: Recipe, versions: dict[str, str]) -> str:
     # Tables come last in TOML.
     sampler = table.pop("sampler")
     hashes = {key: input_hash(path) for key, path in inputs.items()}
+    hashes |= {} if subject_mask is None else {SUBJECT_MASK: subject_mask}
     return tomli_w.dumps({**table, "sampler": sampler, "inputs": hashes, "versions": versions})
 
 
@@ -70,7 +73,8 @@ def with_files(values: dict[str, Any], files: dict[str, str]) -> dict[str, Any]:
     for name, file in files.items():
         key, _, place = name.partition(".")
         specs = specs_of(str(changed[key])) if place else [""]
-        specs[int(place or 1) - 1] = file
+        named = key not in SUBJECT_FIELDS or is_file(file)
+        specs[int(place or 1) - 1] = file if named else f"./{file}"  # a file called 2 or all
         changed[key] = ";".join(specs)
     return changed
 
@@ -154,6 +158,12 @@ def find_inputs(stored: StoredRecipe, given: dict[str, Any]) -> dict[str, Any]:
             )
         found_files[key] = str(found)
     return with_files(values, found_files)
+
+
+def wanted_mask(stored: StoredRecipe, recipe: Recipe) -> str | None:
+    """What the mask of the recipe's subject hashed to when it was stored; None where another one is asked for."""
+    same = all(getattr(recipe, key, None) == stored.values.get(key) for key in OF_MASK)
+    return stored.hashes.get(SUBJECT_MASK) if same else None
 
 
 def _is_text(value: Any) -> bool:

@@ -11,6 +11,7 @@ from model_cache import snapshot, write, write_sd
 
 from mtransfer import catalog, doctor, models
 from mtransfer.doctor import Finding, examine
+from mtransfer.subject import saliency
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +41,7 @@ def test_on_an_empty_disk_nothing_is_broken(tmp_path) -> None:
     assert findings["cpu"].text.startswith(f"{torch.get_num_threads()} threads")
     assert findings["embedded model"] == Finding("embedded model", "ok", "loads")
     assert findings["embedded flow net"].state == "ok"
+    assert findings["embedded saliency net"] == Finding("embedded saliency net", "ok", "loads")
     assert findings["sd14"].state == "missing"
     assert findings["sd14"].mend == "mtransfer models download sd14"
     assert findings["hub cache"].text == str(tmp_path / "hub")
@@ -115,16 +117,18 @@ def test_a_gpu_that_torch_cannot_use_is_said(driver, built_with, mend, monkeypat
 
 
 def test_embedded_weights_that_do_not_load_are_broken(monkeypatch, tmp_path) -> None:
-    cached = (models.load_pipeline, models.load_flow_model)
+    cached = (models.load_pipeline, models.load_flow_model, saliency.load_net)
     for load in cached:
         load.cache_clear()
     monkeypatch.setattr(models, "WEIGHTS", tmp_path)
     monkeypatch.setattr(models, "EMBEDDED_FLOW", tmp_path / "nothing.safetensors")
+    monkeypatch.setattr(saliency, "WEIGHTS_FILE", tmp_path / "nothing.onnx")
     findings = found(of="embedded")
     for load in cached:
         load.cache_clear()
-    assert [finding.state for finding in findings.values()] == ["broken", "broken"]
+    assert [finding.state for finding in findings.values()] == ["broken"] * 3
     assert "embedded weights missing" in findings["embedded flow net"].text
+    assert "nothing.onnx: embedded weights missing or broken" in findings["embedded saliency net"].text
     assert findings["embedded model"].mend == "pip install --force-reinstall --no-deps mtransfer"
 
 

@@ -61,11 +61,13 @@ def test_the_wheel_holds_the_package_its_recipes_and_its_weights_only(wheel) -> 
     weights = files_below("mtransfer/weights")
     recipes = {f"mtransfer/{name}" for name in files_below("pipelines") if name.endswith(".toml")}
     assert any(name.endswith(".safetensors") for name in weights)
+    assert {f"mtransfer/weights/saliency/{name}" for name in ("u2netp.onnx", "LICENSE")} <= weights
     assert "mtransfer/pipelines/presets/fast.toml" in recipes
     assert weights | recipes <= names
-    suffixes = {Path(name).suffix for name in names if name.startswith("mtransfer/")}
+    suffixes = {Path(name).suffix for name in names if name.startswith("mtransfer/") and not name.endswith("/LICENSE")}
     # The model cards show their training curves.
-    assert suffixes <= {".py", ".toml", ".safetensors", ".json", ".md", ".png", ".typed", ".js", ".css", ".html"}
+    code, nets = {".py", ".typed", ".js", ".css", ".html"}, {".safetensors", ".onnx", ".json", ".md", ".png"}
+    assert suffixes <= code | nets | {".toml"}
 
 
 @pytest.mark.slow

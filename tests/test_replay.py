@@ -1,6 +1,7 @@
 """`mtransfer run`: a result says how it was made, and is made again from it, to the byte."""
 
 import json
+import re
 import shutil
 import socket
 import tomllib
@@ -181,6 +182,42 @@ def test_any_value_can_be_set_anew(made, tmp_path, capsys) -> None:
     assert (ended.code, "sampler.stepz 4" in ended.message) == (2, True)
 
 
+@pytest.fixture(scope="module")
+def of_two(tmp_path_factory) -> Path:
+    """A folder with a picture of two discs, the one on the right smaller."""
+    folder = tmp_path_factory.mktemp("two")
+    image = disc_photo()
+    y, x = torch.meshgrid(torch.arange(160), torch.arange(320), indexing="ij")
+    wide = torch.cat([image, image[:, :, :1].expand(-1, -1, 160)], dim=2)
+    small = ((x - 240) ** 2 + (y - 80) ** 2 < 24**2).float()
+    save_picture(folder / "photo.png", wide * (1 - small) + small * torch.tensor([0.9, 0.1, 0.2]).view(3, 1, 1))
+    return folder
+
+
+def test_a_number_is_the_same_object_when_it_is_run_again(of_two, tmp_path, capsys) -> None:
+    words = "edit photo.png --subject 2 --translate 8,0 --preset draft"
+    assert make(words, of_two, tmp_path / "out", capsys).code == 0
+    edited = tmp_path / "out" / "edited.png"
+    table = tomllib.loads(recipe_in(edited))
+    assert re.fullmatch(r"salient@\d+,\d+", table["subject"])
+    assert re.fullmatch("[0-9a-f]{64}", table["inputs"]["subject_mask"])
+    ended = run(capsys, edited, "--photo", of_two / "photo.png", "-o", tmp_path / "again")
+    assert (ended.code, ended.err) == (0, "")
+    assert_same(tmp_path / "out", tmp_path / "again")
+
+
+@each("found")
+def test_another_subject_than_it_was_made_with_is_said(made, tmp_path, capsys) -> None:
+    edited = made.beside(tmp_path / "another")
+    wanted = tomllib.loads(recipe_in(edited))["inputs"]["subject_mask"]
+    (edited.parent / "recipe.toml").write_text(recipe_in(edited).replace(wanted, "0" * 64), encoding="utf-8")
+    ended = run(capsys, edited.parent, "-o", tmp_path / "again")
+    assert ended.code == 0
+    assert ended.message.startswith("warning: --subject: not the mask that the result was made with is found; see")
+    moved = run(capsys, edited.parent, "--subject", "70,80", "-o", tmp_path / "third")
+    assert (moved.code, moved.err) == (0, "")
+
+
 def test_no_metadata_says_nothing_of_how(home, tmp_path, capsys) -> None:
     words = "edit photo.png --subject mask.png --translate 9,0 --preset draft --prompt secretly --no-metadata"
     assert make(words, home, tmp_path / "out", capsys).code == 0
@@ -207,7 +244,7 @@ def test_a_stored_recipe_leaves_nothing_open(made) -> None:
         assert "auto" not in strings(values)
         assert (values["model"], values["dtype"]) == ("embedded", "float32")
         assert values["sampler"].keys() == tomllib.loads(preset("draft"))["sampler"].keys()
-    assert table["inputs"].keys() == {key for key in table if table[key] in made.inputs}
+    assert table["inputs"].keys() == {"subject_mask", *(key for key in table if table[key] in made.inputs)}
     assert not any("/" in text for text in strings(table))
 
 

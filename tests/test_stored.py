@@ -21,8 +21,7 @@ from mtransfer.errors import InputError
 from mtransfer.film import write_gif
 from mtransfer.output import save_png
 from mtransfer.recipe import COMMANDS, AnimateRecipe, EditRecipe, GenerateRecipe, Recipe, TransferRecipe
-from mtransfer.stored import StoredRecipe, find_inputs, input_files, parse, read_stored, write_stored
-from mtransfer.subject.prompt import is_file
+from mtransfer.stored import StoredRecipe, find_inputs, input_files, parse, read_stored, wanted_mask, write_stored
 
 VERSIONS = {"mtransfer": "0.1.0", "torch": "2.11.0"}
 PLACES = ["toml", "folder", "png", "gif", "mp4"]
@@ -209,7 +208,7 @@ def test_names_of_folders_are_refused(key, name, home) -> None:
         restored(stored)
 
 
-@given(name=NAMES, mask=NAMES.filter(lambda name: is_file(name) and ";" not in name))  # which parts several
+@given(name=NAMES, mask=NAMES.filter(lambda name: ";" not in name))  # which parts several
 def test_any_name_comes_back(name, mask) -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -219,6 +218,29 @@ def test_any_name_comes_back(name, mask) -> None:
         recipe = EditRecipe.build({"photo": home / name, "subject": str(home / mask)}, [])
         stored = parse(write_stored(recipe, {}).encode(), home / "edited.png", names_only=True)
         assert restored(stored) == recipe
+
+
+@pytest.mark.parametrize("name", ["2", "10,20", "all", "salient@1,2"])
+@pytest.mark.parametrize("several", ["", ";10,20"])
+def test_a_mask_called_like_a_word_or_numbers_stays_a_mask(name, several, home, monkeypatch) -> None:
+    (home / name).write_bytes(b"mask")
+    monkeypatch.chdir(home)
+    recipe = EditRecipe.build({"photo": "photo.png", "subject": f"./{name}{several}"}, [])
+    text = write_stored(recipe, {})
+    assert tomllib.loads(text)["subject"] == recipe.subject
+    assert restored(parse(text.encode(), Path("edited.png"), names_only=True)) == recipe
+
+
+def test_the_hash_of_the_subjects_mask_is_kept_and_is_no_file(home) -> None:
+    given = {"photo": home / "photo.png", "subject": "salient@10,20"}
+    text = write_stored(EditRecipe.build(given, []), {}, "abc")
+    assert tomllib.loads(text)["inputs"].keys() == {"photo", "subject_mask"}
+    stored = read_stored(str(put(text, "png", home)))
+    assert wanted_mask(stored, restored(stored)) == "abc"
+    assert wanted_mask(stored, restored(stored, subject="10,20")) is None
+    assert wanted_mask(stored, restored(stored).model_copy(update={"segmenter": "grabcut"})) is None
+    without = read_stored(str(put(write_stored(EditRecipe.build(given, []), {}), "png", home)))
+    assert wanted_mask(without, restored(without)) is None
 
 
 def test_a_name_that_is_no_text_does_not_stop_a_job(home) -> None:

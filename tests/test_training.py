@@ -9,7 +9,7 @@ import torch
 from numpy.random import default_rng
 from torch import nn
 
-from training import denoiser, flow_net, images, segmenter, trainer
+from training import denoiser, flow_net, images, trainer
 from training.compose import Motion, compose
 from training.images import ImageBank
 
@@ -116,17 +116,6 @@ def test_the_denoisers_loss_is_least_for_the_truth(bank) -> None:
     scheduler = denoiser.DDIMScheduler(**denoiser.SCHEDULER)
     assert denoiser.loss_of_batch(Oracle(), scheduler, batch) < 1e-5
     assert denoiser.loss_of_batch(Nothing(), scheduler, batch) > 1e-3
-
-
-def test_what_the_segmenter_learns_from(bank) -> None:
-    rng = default_rng(0)
-    picture, hints, mask = next(trainer.batches(lambda: segmenter.sample(rng, bank), 16))
-    assert picture.shape == (16, 3, 128, 128)
-    hinted = hints.flatten(1).any(dim=1)
-    assert 2 < int(hinted.sum()) < 16
-    for hint, each in zip(hints[hinted], mask[hinted], strict=True):
-        strongest = hint.sum(dim=0).flatten().argmax()
-        assert hint[1].any() or each.flatten()[strongest] > 0.5
 
 
 class Line(nn.Module):

@@ -21,7 +21,7 @@ from mtransfer.preview import sheet
 from mtransfer.raft import MAX_LEVELS, FlowNet, build_raft
 from mtransfer.reading import FusedFlow
 from mtransfer.settings import SamplerSettings
-from mtransfer.subject.segment import Segmenter, segment_by
+from mtransfer.subject.segment import Segmenter, segment
 from mtransfer.texture import border_step, gradient_energy
 from mtransfer.warp import grow
 from training.compose import Motion, Scene, compose, jitter
@@ -226,7 +226,7 @@ def evaluate_segmenter(count: int, size: int) -> dict[str, tuple[float, int]]:
 
 def _overlap(name: Segmenter, picture: Tensor, spec: str, truth: Tensor) -> float | None:
     try:
-        mask = segment_by(name, picture, spec).mask > 0.5
+        mask = segment(picture, spec, by=name).mask > 0.5
     except InputError:
         return None
     return float((mask & truth).sum() / (mask | truth).sum())

@@ -1,29 +1,28 @@
 """The best guess at a subject where none is clear, drawn for the eye."""
 
-import hashlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from mtransfer.cache import folder
+from mtransfer.cache import keep_guess
 from mtransfer.subject.picture import Picture
 from mtransfer.subject.salient_region import find_salient_region
 
 TINT = (255, 0, 255)  # RGB
 
 
-def save_guess(picture: Picture) -> Path:
-    """Write a small copy of the picture with what stands out a little tinted, and a grid of pixels to point by."""
+def save_guess(picture: Picture) -> Path | None:
+    """Keep a small copy of the picture with what stands out a little tinted, and a grid of pixels to point by.
+
+    It lies in the cache; None where that is off or cannot be written.
+    """
     small = picture.small.copy()
     values = find_salient_region(small).values[..., None]
     tinted = small * (1 - 0.6 * values) + np.array(TINT) * 0.6 * values
     drawn = np.ascontiguousarray(tinted.round().astype(np.uint8))
     _draw_grid(drawn, picture.pixels.shape[1] / small.shape[1])
-    path = folder() / "guesses" / f"{hashlib.sha256(small.data).hexdigest()[:16]}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
-    return path
+    return keep_guess(cv2.imencode(".png", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))[1].tobytes())
 
 
 def _draw_grid(drawn: np.ndarray, scale: float) -> None:

@@ -24,6 +24,8 @@ GRABCUT_ITERATIONS = 2
 FILTER_BAND_PX, FILTER_RADIUS_PX, FILTER_VARIANCE = 3, 2, 1e-3
 CONTRAST = 1.6  # takes back the haze that the filter leaves on both sides
 
+SmallPixels = UInt8[ndarray, "h w 3"]
+
 
 def draw_outline(picture: Picture, region: Bool[ndarray, "h w"]) -> Float32[ndarray, "H W"]:
     """The mask float32[H,W] in [0,1] at the picture's full size of an object bool[h,w] found on its small grid."""
@@ -36,7 +38,7 @@ def draw_outline(picture: Picture, region: Bool[ndarray, "h w"]) -> Float32[ndar
     return _at_full_size(picture, box, guide, mask)
 
 
-def _resized(values: ndarray, like: ndarray) -> ndarray:
+def _resized(values: Float32[ndarray, "h w"], like: ndarray) -> Map:
     return np.asarray(cv2.resize(values, like.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
@@ -61,7 +63,7 @@ def _by_colours(guide: Pixels, region: Region, values: Map) -> Region:
 
 
 def _at_full_size(
-    picture: Picture, box: Box, guide: UInt8[ndarray, "h w 3"], mask: Bool[ndarray, "h w"]
+    picture: Picture, box: Box, guide: SmallPixels, mask: Bool[ndarray, "h w"]
 ) -> Float32[ndarray, "H W"]:
     height, width = picture.pixels.shape[:2]
     rows = slice(round(box[1] * height / picture.size[0]), round(box[3] * height / picture.size[0]))
@@ -71,9 +73,7 @@ def _at_full_size(
     return full
 
 
-def upsample_mask(
-    pixels: Pixels, guide: UInt8[ndarray, "h w 3"], mask: Bool[ndarray, "h w"]
-) -> Float32[ndarray, "H W"]:
+def upsample_mask(pixels: Pixels, guide: SmallPixels, mask: Bool[ndarray, "h w"]) -> Float32[ndarray, "H W"]:
     """A binary mask on the grid of `guide`, a small copy of uint8[H,W,3] `pixels`, at their size: soft along the edges
     of the picture, and away from its outline what it was."""
     soft = mask.astype(np.float32)

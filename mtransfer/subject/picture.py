@@ -5,12 +5,13 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, UInt8
 from numpy import ndarray
 
 from mtransfer.subject.regions import Box
 from mtransfer.subject.saliency import Map, Pixels, saliency
 
+CLEAR_PEAK = 0.5
 SMALL_PX, LARGE_PX = 512, 1600  # long sides: of the grid on which regions are found, and of what crops are cut from
 
 
@@ -53,12 +54,13 @@ class Picture:
         """Saliency float32[H,W] on the small grid of what is seen in a crop alone; 0 outside it."""
         x0, y0, x1, y1 = box
         values = np.zeros(self.size, np.float32)
-        seen = saliency(self.crop(box), side_px).values
-        values[y0:y1, x0:x1] = cv2.resize(seen, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
+        seen = saliency(self.crop(box), side_px)
+        sure = seen.values * min(1.0, seen.peak / CLEAR_PEAK)  # on plain ground the net sees next to nothing
+        values[y0:y1, x0:x1] = cv2.resize(sure, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
         return values
 
 
-def _shrunk(pixels: Pixels, long_side_px: int) -> Pixels:
+def _shrunk(pixels: Pixels, long_side_px: int) -> UInt8[ndarray, "h w 3"]:
     height, width = pixels.shape[:2]
     scale = long_side_px / max(height, width)
     if scale >= 1:

@@ -18,7 +18,15 @@ from mtransfer.subject.regions import (
     with_margin,
 )
 from mtransfer.subject.saliency import ambiguity
-from mtransfer.subject.salient_objects import divided, merely_touch, separated
+from mtransfer.subject.salient_objects import (
+    NARROW,
+    UNLIKE,
+    colour_likeness,
+    divided,
+    merely_touch,
+    relative_contact,
+    separated,
+)
 
 CROP_FRACTIONS = (0.22, 0.32, 0.46, 0.66, 1.0)  # of the long side, about a point
 CROP_SIDE_PX, CHECK_SIDE_PX = 224, 320
@@ -27,11 +35,12 @@ LOW, HIGH = 0.45, 0.6
 MOST_CUT, MOST_AMBIGUOUS = 0.08, 0.35
 FULL = 0.85  # of a crop: what covers more has no background to stand out against
 MOST_OF_A_PART = 2.2  # growth of the area from one scale to the next, above which another thing has joined
+OF_ONE_COLOUR = 0.6  # intersection of colour histograms, above which it is one thing all the same
 GROWTH = 1.25  # of what was cut off, above which another thing may have joined
 INSIDE = 0.85
 GROW_MARGIN, CHECK_MARGIN = 0.22, 0.18
 GROW_TRIES = 2
-SAME, WORSE = 0.65, 0.1  # a fine view counts where it shows the same, and no more doubtfully
+SAME, WORSE = 0.8, 0.1  # a fine view counts where it shows the same, and no more doubtfully
 BOX_MARGIN = 0.12
 
 
@@ -53,47 +62,54 @@ class _Sighting:
 
 def object_at(picture: Picture, x: float, y: float) -> Region | None:
     """The object that holds the point (x, y) of the picture's small grid; None on plain ground."""
-    point, seen = (x, y), list[_Sighting]()
+    point, cut_off = (x, y), list[_Sighting]()
+    whole: _Sighting | None = None
     for fraction in CROP_FRACTIONS:
         sighting = _sight(picture, _about(picture, x, y, fraction), point, CROP_SIDE_PX)
-        if sighting is None:
+        if sighting is None or (whole is not None and not sighting.whole):
             continue
-        if seen and seen[-1].whole and not _was_part(picture, seen[-1], sighting):
-            return _checked(picture, seen[-1], point).region
-        seen.append(sighting)
-    if not seen:
+        if not sighting.whole:
+            cut_off.append(sighting)
+        elif whole is None and fraction == CROP_FRACTIONS[-1] and cut_off and _may_be_several(cut_off[-1], sighting):
+            return _one_of_several(picture, cut_off[-1], sighting, point)
+        elif whole is None or _was_part(picture, whole, sighting):
+            whole = sighting
+        else:
+            break  # another thing has joined
+    if whole is None and not cut_off:
         return None
-    best = _best(picture, seen, point)
-    if len(seen) > 1 and _may_be_several(seen[-2], best):
-        for part in separated(picture, best.region):
-            if part.sum() < best.region.sum() and _part_at(part, point) is not None:
-                return part
+    best = whole or _grown(picture, min(cut_off, key=lambda each: each.badness), point)
     return _checked(picture, best, point).region
 
 
 def _may_be_several(before: _Sighting, now: _Sighting) -> bool:
-    """Whether what was cut off at the scale before has grown by what may be another thing."""
+    """Whether what a crop cut off has grown by what may be another thing."""
     return before.cut > MOST_CUT and bool(now.region.sum() > GROWTH * before.region.sum())
 
 
 def _was_part(picture: Picture, before: _Sighting, now: _Sighting) -> bool:
-    """Whether what was whole at the scale before is a part of what is whole now, and no thing of its own."""
-    held = (before.region & now.region).sum() > INSIDE * before.region.sum()
-    if not now.whole or not held or now.region.sum() > MOST_OF_A_PART * before.region.sum():
+    """Whether what was whole at a scale is a part of what is whole at a larger one, and no thing of its own."""
+    if (before.region & now.region).sum() < INSIDE * before.region.sum():
         return False
     part = divided(before.region, now.region)
-    return not merely_touch(picture, part, now.region & ~part)
+    rest = now.region & ~part
+    if merely_touch(picture, part, rest):
+        return False
+    if now.region.sum() < MOST_OF_A_PART * before.region.sum():
+        return True
+    alike = colour_likeness(picture.small, part, rest)
+    is_limb = relative_contact(part, rest) < NARROW and alike < UNLIKE
+    return is_limb or alike > OF_ONE_COLOUR
 
 
-def _best(picture: Picture, seen: list[_Sighting], point: tuple[float, float]) -> _Sighting:
-    """The last sighting where it is whole, else the clearest, seen in crops that grow with it."""
-    if not seen[-1].whole:
-        return _grown(picture, min(seen, key=lambda each: each.badness), point)
-    before = seen[-2] if len(seen) > 1 else seen[-1]
-    if before.ambiguity > MOST_AMBIGUOUS or not _may_be_several(before, seen[-1]):
-        return seen[-1]
-    grown = _grown(picture, before, point)
-    return grown if grown.whole else seen[-1]
+def _one_of_several(picture: Picture, before: _Sighting, now: _Sighting, point: tuple[float, float]) -> Region:
+    """The thing at the point where only the whole picture holds it uncut, perhaps with others."""
+    grown = _grown(picture, before, point) if before.ambiguity < MOST_AMBIGUOUS else now
+    best = grown if grown.whole else now
+    for part in separated(picture, best.region):
+        if part.sum() < best.region.sum() and _part_at(part, point) is not None:
+            return part
+    return _checked(picture, best, point).region
 
 
 def object_in(picture: Picture, box: Box) -> Region | None:

@@ -18,6 +18,7 @@ from mtransfer.catalog import WEIGHTS
 from mtransfer.errors import ModelError
 
 WEIGHTS_FILE = WEIGHTS / "saliency" / "u2netp.onnx"
+BROKEN = "{}: embedded weights missing or broken; install mtransfer again"
 TRAINED_SIDE_PX = 320
 MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)  # ImageNet's
 UNSURE = (0.15, 0.85)
@@ -72,7 +73,7 @@ def load_net() -> cv2.dnn.Net:
     try:
         return cv2.dnn.readNetFromONNX(str(WEIGHTS_FILE))
     except cv2.error as error:
-        raise ModelError(f"{WEIGHTS_FILE}: embedded weights missing or broken; install mtransfer again") from error
+        raise ModelError(BROKEN.format(WEIGHTS_FILE)) from error
 
 
 @lru_cache(maxsize=1)
@@ -82,6 +83,9 @@ def _output_name() -> str:
 
 @lru_cache(maxsize=1)
 def saliency_hash() -> str:
-    """SHA-256 of the net's weights: what is found by them depends on them."""
-    with WEIGHTS_FILE.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 of the net's weights: what is found by them depends on them. Raises ModelError when they are missing."""
+    try:
+        with WEIGHTS_FILE.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(BROKEN.format(WEIGHTS_FILE)) from error

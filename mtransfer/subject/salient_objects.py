@@ -31,7 +31,7 @@ LEAST_OBJECT, MOST_OBJECT = 0.15, 0.85  # of the region it is part of
 MOST_CUT, MOST_CUT_BESIDE, MOST_AMBIGUOUS = 0.1, 0.06, 0.3  # the second where only colours tell things apart
 SAME, APART = 0.7, 0.2  # overlap of one object seen twice; of two objects
 INSIDE = 0.8
-LEAST_SIDE, LEAST_BESIDE_NECK = 0.185, 0.28  # of the region: the smaller of two things, and of two that merely touch
+LEAST_SIDE, LEAST_BESIDE_NECK = 0.185, 0.24  # of the region: the smaller of two things, and of two that merely touch
 NARROW = 0.62  # a contact over the root of the smaller area: two things touch
 UNLIKE = 0.43  # intersection of colour histograms
 OPENING, NECK = 0.0125, 0.02  # of the long side: what is thinner between two things is part of neither; is a bridge
@@ -134,30 +134,31 @@ def _is_own_thing(picture: Picture, part: Region, region: Region, cut: float) ->
     rest = region & ~part
     if not rest.any():
         return False
-    if _is_narrow(part, rest):
-        return merely_touch(picture, part, rest)
     smaller = min(_largest_px(part), _largest_px(rest)) / region.sum()
-    covers = smaller > LEAST_SIDE and cut < MOST_CUT_BESIDE
-    return bool(covers and _colour_likeness(picture.small, part, rest) < UNLIKE)
+    clear = smaller > LEAST_SIDE and cut < MOST_CUT_BESIDE
+    if clear and relative_contact(part, rest) > NARROW:
+        return colour_likeness(picture.small, part, rest) < UNLIKE
+    return merely_touch(picture, part, rest)
 
 
 def merely_touch(picture: Picture, one: Region, other: Region) -> bool:
     """Whether two regions side by side are two things of a kind: both large, of like colours, with a narrow contact."""
-    if not one.any() or not other.any() or not _is_narrow(one, other):
+    if not one.any() or not other.any() or relative_contact(one, other) > NARROW:
         return False
     smaller = min(_largest_px(one), _largest_px(other)) / (one | other).sum()
-    return bool(smaller > LEAST_BESIDE_NECK and _colour_likeness(picture.small, one, other) > UNLIKE)
+    return bool(smaller > LEAST_BESIDE_NECK and colour_likeness(picture.small, one, other) > UNLIKE)
 
 
-def _is_narrow(one: Region, other: Region) -> bool:
-    return bool((one & dilate(other, 1)).sum() < NARROW * np.sqrt(min(one.sum(), other.sum())))
+def relative_contact(one: Region, other: Region) -> float:
+    """The length of the line along which two regions meet over the root of the smaller area."""
+    return float((one & dilate(other, 1)).sum() / np.sqrt(max(min(one.sum(), other.sum()), 1)))
 
 
 def _largest_px(region: Region) -> float:
     return float(connected_parts(region)[0].sum())
 
 
-def _colour_likeness(pixels: Pixels, one: Region, other: Region) -> float:
+def colour_likeness(pixels: Pixels, one: Region, other: Region) -> float:
     """Intersection in [0,1] of the Lab histograms of two regions (Swain and Ballard, 1991)."""
     lab = cv2.cvtColor(cv2.GaussianBlur(pixels, (0, 0), 2), cv2.COLOR_RGB2Lab)
     bins, ranges = [6, 12, 12], [0, 256, 64, 192, 64, 192]

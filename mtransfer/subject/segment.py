@@ -90,7 +90,7 @@ def find_subject(
         return Found(subject_from_mask(image, _large_enough(read_mask(Path(spec), image), flag, spec)), word)
     if by != "embedded" and (numbers or word == "salient"):
         return Found(_by_other(by, image, word, numbers, device, flag), word)
-    return _found(image, word, flag)
+    return _found(image, word, spec, flag)
 
 
 def _is_searched(word: str) -> bool:
@@ -115,7 +115,7 @@ def _by_other(
         elif numbers:
             points = [(numbers[0], numbers[1])]
         else:
-            points = automatic_points(segment(image, "salient", flag=flag).mask)
+            points = automatic_points(segment(image, "auto", flag=flag).mask)
         return subject_from_mask(image, segment_sam(image, points=points, box=box, device=device, flag=flag))
     key = {**_key(image, word), "by": by}
     mask = remember("subject", key, lambda: {"mask": _by_grabcut(image, word, numbers, flag)})["mask"]
@@ -131,7 +131,8 @@ def _by_grabcut(image: Tensor, word: str, numbers: list[float], flag: str) -> Te
     else:
         mask = grabcut_mask(image, *automatic_seed(small, flag))
     if not SMALLEST_SHARE <= float(mask.mean()) <= (1 if numbers else LARGEST_SHARE):
-        raise InputError(f"{flag} {word}: no clear subject found; point at it with {flag} x,y or a box")
+        given = word if numbers else "auto"
+        raise InputError(f"{flag} {given}: no clear subject found; point at it with {flag} x,y or a box")
     return mask
 
 
@@ -140,55 +141,56 @@ def _key(image: Tensor, word: str) -> dict[str, object]:
     return {"image": pixels, "size": image.shape[-2:], "subject": word, "opencv": cv2.__version__}
 
 
-def _found(image: Tensor, word: str, flag: str) -> Found:
+def _found(image: Tensor, word: str, spec: str, flag: str) -> Found:
     key = {**_key(image, word), "by": "embedded", "weights": saliency.saliency_hash()}
-    held = remember("subject", key, lambda: _search(image, word, flag))
+    held = remember("subject", key, lambda: _search(image, spec, flag))
     mask = held["mask"].to(image) / 255
     objects = tuple((float(x), float(y)) for x, y in held["objects"].tolist())
     number = object_number(word)
     return Found(subject_from_mask(image, mask), salient_at(objects[number - 1]) if number else word, objects)
 
 
-def _search(image: Tensor, word: str, flag: str) -> dict[str, Tensor]:
+def _search(image: Tensor, spec: str, flag: str) -> dict[str, Tensor]:
     """The mask uint8[1,H,W] of what is asked for, and points float32[N,2] of the salient objects that were found."""
     pixels = (255 * image.detach().clamp(0, 1)).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
     picture = Picture(pixels)
     scale = np.array([pixels.shape[1] / picture.size[1], pixels.shape[0] / picture.size[0]])
-    numbers = [number / scale[index % 2] for index, number in enumerate(parse_numbers(word, flag))]
+    numbers = [number / scale[index % 2] for index, number in enumerate(parse_numbers(spec, flag))]
     objects: list[Region] = [] if numbers else find_objects(picture)
-    region = _prompted(picture, numbers, scale, word, flag) if numbers else _chosen(picture, objects, word, scale, flag)
+    region = _prompted(picture, numbers, scale, spec, flag) if numbers else _chosen(picture, objects, spec, scale, flag)
     mask = torch.from_numpy((255 * draw_outline(picture, region)).round().astype(np.uint8))[None]
     points = [(np.array(deepest_point(each)) + 0.5) * scale for each in objects]
     return {"mask": mask, "objects": torch.tensor(np.array(points, np.float32).reshape(-1, 2))}
 
 
-def _prompted(picture: Picture, numbers: list[float], scale: np.ndarray, word: str, flag: str) -> Region:
+def _prompted(picture: Picture, numbers: list[float], scale: np.ndarray, spec: str, flag: str) -> Region:
     if len(numbers) == 4:
         region = object_in(picture, (round(numbers[0]), round(numbers[1]), round(numbers[2]), round(numbers[3])))
         if region is None:
-            raise InputError(f"{flag} {word}: nothing stands out in this box; draw it round the whole object")
+            raise InputError(f"{flag} {spec}: nothing stands out in this box; draw it round the whole object")
         return region
     region = object_at(picture, numbers[0], numbers[1])
     if region is None:
         nearest = nearest_object_point(picture, numbers[0], numbers[1])
-        where = "" if nearest is None else f"; the nearest object is at {salient_at(nearest * scale).partition('@')[2]}"
-        raise InputError(f"{flag} {word}: plain ground there, no object{where}")
+        where = "" if nearest is None else "; the nearest object is at {:.0f},{:.0f}".format(*(nearest * scale))
+        raise InputError(f"{flag} {spec}: plain ground there, no object{where}")
     return region
 
 
-def _chosen(picture: Picture, objects: list[Region], word: str, scale: np.ndarray, flag: str) -> Region:
+def _chosen(picture: Picture, objects: list[Region], spec: str, scale: np.ndarray, flag: str) -> Region:
     if not objects:
         guess = save_guess(picture)
-        raise InputError(f"{flag} {word}: no clear subject found; point at it with {flag} x,y or a box (see {guess})")
-    number, point = object_number(word), salient_point(word)
-    if word == "all-salient":
+        shown = "" if guess is None else f" (see {guess})"
+        raise InputError(f"{flag} {spec}: no clear subject found; point at it with {flag} x,y or a box{shown}")
+    number, point = object_number(spec), salient_point(spec)
+    if spec == "all-salient":
         return np.any(objects, axis=0)
     if number is not None and number > len(objects):
-        raise InputError(f"{flag} {word}: {len(objects)} found; give a number up to that, or a point {flag} x,y")
+        raise InputError(f"{flag} {spec}: {len(objects)} found; give a number up to that, or a point {flag} x,y")
     if point is not None:
         column, row = (np.array(point) / scale).astype(int)
         holding = [each for each in objects if each[min(row, each.shape[0] - 1), min(column, each.shape[1] - 1)]]
         if not holding:
-            raise InputError(f"{flag} {word}: no salient object is found there any more; point at it with {flag} x,y")
+            raise InputError(f"{flag} {spec}: no salient object is found there any more; point at it with {flag} x,y")
         return holding[0]
     return objects[(number or 1) - 1]

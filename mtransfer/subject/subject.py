@@ -1,7 +1,10 @@
 """A subject: a picture and the mask of what moves in it."""
 
+import hashlib
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -11,6 +14,7 @@ from mtransfer.errors import InputError
 from mtransfer.photo import Photo
 
 MASK_COLOUR = (255, 0, 255)
+HASHED_SIDE_PX = 64
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,15 @@ def together(photo: Photo, subjects: tuple[Subject, ...]) -> Subject:
     """All subjects of a photo as one."""
     mask = torch.stack([subject.mask for subject in subjects]).amax(dim=0)
     return subjects[0] if len(subjects) == 1 else subject_from_mask(photo.image, mask)
+
+
+def mask_hash(mask: Float[Tensor, "1 H W"]) -> str:
+    """SHA-256 of a mask's shape, seen at a long side of 64 pixels: what rounding may change does not show there."""
+    solid = (mask[0] > 0.5).float().cpu().numpy()
+    scale = min(1.0, HASHED_SIDE_PX / max(solid.shape))
+    width, height = (max(1, round(side * scale)) for side in solid.shape[::-1])
+    small = cv2.resize(solid, (width, height), interpolation=cv2.INTER_AREA) > 0.5
+    return hashlib.sha256(f"{width}x{height} ".encode() + np.packbits(small).tobytes()).hexdigest()
 
 
 def with_mask(image: Float[Tensor, "3 H W"], mask: Float[Tensor, "1 H W"]) -> Float[Tensor, "3 H W"]:

@@ -10,7 +10,7 @@ from transformers import SamConfig, SamImageProcessor, SamModel, SamProcessor
 from mtransfer.errors import InputError, ModelError
 from mtransfer.subject import sam
 from mtransfer.subject.sam import automatic_points, segment_sam
-from mtransfer.subject.segment import segment, segment_by
+from mtransfer.subject.segment import segment
 
 SIDE_PX, WIDTH = 64, 16
 FRAME = {"image_size": SIDE_PX, "patch_size": 8}
@@ -132,8 +132,8 @@ def test_prompts_are_pixels_of_the_picture(fake, image) -> None:
     np.testing.assert_allclose(fake.asked["input_boxes"], [[[at * scale for at in BOX]]], rtol=1e-6)
 
 
-def test_without_a_prompt_the_points_lie_deep_in_what_grabcut_finds(fake, image) -> None:
-    segment_by("sam", image, "auto")
+def test_without_a_prompt_the_points_lie_deep_in_what_stands_out(fake, image) -> None:
+    segment(image, "auto", by="sam")
     points = fake.asked["input_points"][0, 0] * 96 / SIDE_PX
     assert "input_boxes" not in fake.asked
     assert fake.asked["input_labels"].unique().tolist() == [1]
@@ -173,7 +173,7 @@ def test_nothing_found_is_said(fake, image) -> None:
 
 def test_a_plain_picture_has_no_automatic_subject(fake) -> None:
     with pytest.raises(InputError, match=r"^--subject auto: no clear subject found"):
-        segment_by("sam", torch.full((3, 72, 96), 0.5), "auto")
+        segment(torch.full((3, 72, 96), 0.5), "auto", by="sam")
 
 
 @pytest.mark.parametrize("model", ["sam", "facebook/sam-vit-base", "owner/other"])

@@ -1,15 +1,17 @@
+import re
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from pictures_of_things import as_image, gradient, grey, ladybird_and_goldfish, noise
 from PIL import Image
 from torch import Tensor
 
 from mtransfer.errors import InputError
 from mtransfer.output import save_png
 from mtransfer.photo import read_photo
-from mtransfer.subject.segment import segment
+from mtransfer.subject.segment import Found, find_subject, segment
 from mtransfer.subject.subject import Subject
 from mtransfer.warp import pixel_grid
 
@@ -43,9 +45,13 @@ def overlap(found: Subject, truth: Tensor) -> float:
     return float((solid * truth).sum() / torch.maximum(solid, truth).sum())
 
 
+def by_colours(image: Tensor, spec: str, alpha: Tensor | None = None, flag: str = "--subject") -> Subject:
+    return segment(image, spec, alpha, by="grabcut", flag=flag)
+
+
 def refused(spec: str, image: Tensor | None = None, alpha: Tensor | None = None) -> str:
     with pytest.raises(InputError) as error:
-        segment(scene() if image is None else image, spec, alpha)
+        by_colours(scene() if image is None else image, spec, alpha)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -62,33 +68,33 @@ def refused(spec: str, image: Tensor | None = None, alpha: Tensor | None = None)
     ],
 )
 def test_a_point_or_a_box_shows_the_subject(spec, truth) -> None:
-    found = segment(scene(), spec)
+    found = by_colours(scene(), spec)
     assert overlap(found, truth) > 0.95
     assert 0 <= found.mask.min() <= found.mask.max() <= 1
 
 
 def test_left_alone_it_finds_what_stands_out_towards_the_middle() -> None:
-    found = segment(scene(), "auto")
+    found = by_colours(scene(), "auto")
     assert overlap(found, ORANGE_DISC) > 0.95
     assert found.box_xyxy == pytest.approx((52, 42, 109, 99), abs=2)
 
 
 def test_all_is_the_whole_picture() -> None:
-    found = segment(scene(), "all")
+    found = by_colours(scene(), "all")
     assert bool((found.mask == 1).all())
     assert found.box_xyxy == (0, 0, 200, 150)
 
 
 def test_an_alpha_channel_is_the_subject_until_another_is_shown() -> None:
     alpha = disc(150, 40, 20) * 0.75
-    assert torch.equal(segment(scene(), "auto", alpha).mask, alpha)
-    assert overlap(segment(scene(), "80,70", alpha), ORANGE_DISC) > 0.95
+    assert torch.equal(by_colours(scene(), "auto", alpha).mask, alpha)
+    assert overlap(by_colours(scene(), "80,70", alpha), ORANGE_DISC) > 0.95
 
 
 def test_a_mask_file_is_the_subject_by_its_brightness(tmp_path: Path) -> None:
     mask = 0.6 * disc(150, 40, 20)
     save_png(mask.expand(3, -1, -1), tmp_path / "mask.png")
-    found = segment(scene(), str(tmp_path / "mask.png"))
+    found = by_colours(scene(), str(tmp_path / "mask.png"))
     torch.testing.assert_close(found.mask, mask, atol=1 / 255, rtol=0)
     assert found.box_xyxy == (130, 20, 171, 61)
 
@@ -97,25 +103,25 @@ def test_a_mask_file_with_alpha_is_the_subject_by_its_alpha(tmp_path: Path) -> N
     mask = disc(150, 40, 20)
     levels = torch.cat([torch.ones(3, *SIZE), mask]).mul(255).byte().permute(1, 2, 0).numpy()
     Image.fromarray(levels).save(tmp_path / "mask.png")
-    assert torch.equal(segment(scene(), str(tmp_path / "mask.png")).mask, mask)
+    assert torch.equal(by_colours(scene(), str(tmp_path / "mask.png")).mask, mask)
 
 
 @pytest.mark.parametrize("size", [(455, 768), (900, 1200), (64, 80)])
 def test_a_subject_is_found_at_the_pictures_own_size(size) -> None:
     image, truth = (F.interpolate(p[None], size, mode="area")[0] for p in (scene(), ORANGE_DISC))
-    found = segment(image, "auto")
+    found = by_colours(image, "auto")
     assert found.mask.shape == (1, *size)
     assert overlap(found, (truth > 0.5).float()) > 0.9
 
 
 @pytest.mark.parametrize("spec", ["auto", "80,70", "45,35,115,105"])
 def test_the_same_picture_gives_the_same_subject(spec) -> None:
-    assert torch.equal(segment(scene(), spec).mask, segment(scene(), spec).mask)
+    assert torch.equal(by_colours(scene(), spec).mask, by_colours(scene(), spec).mask)
 
 
 def test_a_ring_keeps_its_hole() -> None:
     image = torch.where(disc(80, 70, 13) > 0, background(), scene())
-    assert overlap(segment(image, "45,35,115,105"), ORANGE_DISC - disc(80, 70, 13)) > 0.9
+    assert overlap(by_colours(image, "45,35,115,105"), ORANGE_DISC - disc(80, 70, 13)) > 0.9
 
 
 @pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
@@ -132,7 +138,7 @@ def test_a_point_or_box_does_not_help_there(spec) -> None:
 def test_the_option_that_gave_the_subject_is_named() -> None:
     for spec in ("500,70", "1,2,3", "0,0,200,150"):
         with pytest.raises(InputError, match=f"--clip-subject {spec}"):
-            segment(scene(), spec, flag="--clip-subject")
+            by_colours(scene(), spec, flag="--clip-subject")
 
 
 def test_a_picture_without_structure_is_not_cut_in_two() -> None:
@@ -151,7 +157,7 @@ def test_a_picture_without_structure_is_not_cut_in_two() -> None:
         ("90,40,40,90", "empty box"),
         ("40,40,90,400", "outside the picture"),
         ("1,2,3", "a point is x,y and a box x0,y0,x1,y1"),
-        ("7", "a point is x,y and a box x0,y0,x1,y1"),
+        ("0", "a point is x,y and a box x0,y0,x1,y1"),
         ("", "folder"),
         ("nowhere.png", "nowhere.png does not exist"),
         ("x,y", "x,y does not exist"),
@@ -185,8 +191,88 @@ def test_masks_of_a_wrong_size_or_without_subject(tmp_path: Path) -> None:
 def test_the_subjects_of_the_samples(name, box, share, inside, outside, how) -> None:
     image = read_photo(SAMPLES / name).image
     shown = (box[0] - 15, box[1] - 15, box[2] + 15, box[3] + 15)
-    found = segment(image, "auto" if how == "auto" else ",".join(map(str, shown)))
+    found = by_colours(image, "auto" if how == "auto" else ",".join(map(str, shown)))
     assert found.box_xyxy == pytest.approx(box, abs=16)
     assert found.mask.mean().item() == pytest.approx(share, rel=0.15)
     assert all(found.mask[0, y, x] > 0.5 for x, y in inside)
     assert not any(found.mask[0, y, x] > 0.5 for x, y in outside)
+
+
+@pytest.fixture(scope="module")
+def both() -> Tensor:
+    """A ladybird on the left, and a goldfish, which is larger, on the right."""
+    return as_image(ladybird_and_goldfish())
+
+
+@pytest.fixture(scope="module")
+def numbered(both) -> list[Found]:
+    return [find_subject(both, number) for number in ("1", "2")]
+
+
+def test_a_number_is_stored_as_the_object_that_holds_a_point(both, numbered) -> None:
+    goldfish, ladybird = numbered
+    assert goldfish.objects == ladybird.objects
+    assert [each.spec for each in numbered] == [f"salient@{x:.0f},{y:.0f}" for x, y in goldfish.objects]
+    assert goldfish.subject.box_xyxy == pytest.approx((439, 54, 692, 216), abs=6)
+    assert ladybird.subject.box_xyxy == pytest.approx((78, 90, 209, 195), abs=6)
+    for each in numbered:
+        assert torch.equal(find_subject(both, each.spec).subject.mask, each.subject.mask)
+        assert find_subject(both, each.spec).spec == each.spec
+
+
+def test_auto_is_the_main_object_and_all_salient_every_one(both, numbered) -> None:
+    auto, every = find_subject(both, "auto"), find_subject(both, "all-salient")
+    assert (auto.spec, every.spec) == ("salient", "all-salient")
+    assert torch.equal(auto.subject.mask, numbered[0].subject.mask)
+    union = torch.maximum(*(each.subject.mask for each in numbered))
+    assert overlap(every.subject, (union > 0.5).float()) > 0.95
+
+
+@pytest.mark.parametrize(("spec", "number"), [("490,150", 0), ("50,80,220,210", 1)])
+def test_points_and_boxes_name_one_and_stay_as_they_are(spec, number, both, numbered) -> None:
+    found = find_subject(both, spec)
+    assert (found.spec, found.objects) == (spec, ())
+    assert overlap(found.subject, (numbered[number].subject.mask > 0.5).float()) > 0.85
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("3", "--clip-subject 3: 2 found; give a number up to that, or a point --clip-subject x,y"),
+        ("salient@5,5", "--clip-subject salient@5,5: no salient object is found there any more; point at it"),
+        ("salient@900,5", "--clip-subject salient@900,5: outside the picture of 768 x 288 pixels"),
+        ("500,10", "--clip-subject 500,10: plain ground there, no object; the nearest object is at "),
+    ],
+)
+def test_what_names_none_of_them_is_said(spec, words, both) -> None:
+    with pytest.raises(InputError, match=f"^{re.escape(words)}"):
+        find_subject(both, spec, flag="--clip-subject")
+
+
+@pytest.mark.parametrize("picture", [grey, gradient, noise])
+def test_where_nothing_is_clear_a_picture_of_the_guess_is_named(picture) -> None:
+    with pytest.raises(InputError, match=r"^--subject auto: no clear subject found; point at it with") as error:
+        find_subject(as_image(picture()), "auto")
+    guess = Path(re.search(r"\(see (.+)\)$", str(error.value))[1])
+    with Image.open(guess) as drawn:
+        assert drawn.size == (240, 180)
+
+
+def test_other_segmenters_take_a_number_for_the_salient_object(both, numbered) -> None:
+    assert torch.equal(segment(both, "2", by="grabcut").mask, numbered[1].subject.mask)
+
+
+@pytest.mark.parametrize("name", ["2.png", "1,2.png", "./2", "./10,20", "salient@1,2.png"])
+def test_a_mask_file_may_be_called_like_numbers(name, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    mask = disc(150, 40, 20)
+    save_png(mask.expand(3, -1, -1), tmp_path / "mask.png")
+    (tmp_path / "mask.png").rename(name)
+    found = find_subject(scene(), name)
+    assert (found.spec, torch.equal(found.subject.mask, mask)) == (name, True)
+
+
+def test_a_bare_number_is_no_file_even_where_one_is(both, numbered, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "2").write_bytes(b"no picture")
+    assert find_subject(both, "2").spec == numbered[1].spec

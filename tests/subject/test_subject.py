@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mtransfer.errors import InputError
 from mtransfer.photo import Photo
-from mtransfer.subject.subject import subject_from_mask, together, with_mask
+from mtransfer.subject.subject import mask_hash, subject_from_mask, together, with_mask
 
 SIZE = (60, 80)
 
@@ -48,3 +48,14 @@ def test_a_mask_tints_the_subject_alone() -> None:
 def test_a_soft_mask_counts_from_its_half() -> None:
     torch.testing.assert_close(with_mask(grey(), 0.4 * square()), grey(), atol=1 / 255, rtol=0)
     assert torch.equal(with_mask(grey(), 0.6 * square()), with_mask(grey(), square()))
+
+
+def test_the_hash_of_a_mask_is_of_its_shape_alone() -> None:
+    assert mask_hash(0.6 * square()) == mask_hash(square())
+    assert mask_hash(square() * (1 - 1e-6)) == mask_hash(square())
+    assert mask_hash(square()) != mask_hash(square(33))
+    large = torch.zeros(1, 600, 800)
+    large[:, 200:400, 300:500] = 1
+    speck = large.clone()
+    speck[:, 10, 10] = 1
+    assert mask_hash(speck) == mask_hash(large) != mask_hash(large.transpose(1, 2))

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+from pictures_of_things import gradient, grey, ladybird_and_goldfish, noise, overlap, sample, two_birds
+
+from mtransfer.subject.picture import Picture
+from mtransfer.subject.regions import bounding_box
+from mtransfer.subject.salient_objects import find_objects
+
+
+@pytest.mark.parametrize("name", ["goldfish.png", "ladybird.jpg", "moss_star.jpg", "wooden_bird.jpg"])
+def test_one_thing_is_one_object(name) -> None:
+    picture = Picture(sample(name))
+    (only,) = find_objects(picture)
+    assert only.shape == picture.size
+    assert 0.05 < only.mean() < 0.3
+
+
+def test_two_alike_are_two_objects_of_one_size() -> None:
+    right, left = find_objects(Picture(two_birds()))
+    assert bounding_box(left)[2] < 256 < bounding_box(right)[0]
+    assert overlap(left, right[:, ::-1]) > 0.95
+
+
+def test_the_main_object_comes_first() -> None:
+    goldfish, ladybird = find_objects(Picture(ladybird_and_goldfish()))
+    assert goldfish[:, 256:].sum() == goldfish.sum() > 2 * ladybird.sum()
+    assert ladybird[:, :256].sum() == ladybird.sum()
+
+
+@pytest.mark.parametrize("picture", [grey, gradient, noise])
+def test_where_nothing_stands_out_there_are_none(picture) -> None:
+    assert find_objects(Picture(picture())) == []
+
+
+def test_the_same_picture_gives_the_same_objects() -> None:
+    one, other = (find_objects(Picture(sample("ladybird.jpg"))) for _ in range(2))
+    assert all(np.array_equal(*pair) for pair in zip(one, other, strict=True))
