@@ -16,6 +16,7 @@ from mtransfer.errors import InputError, MTransferError
 from mtransfer.field import FlowField
 from mtransfer.flow import DisFlow
 from mtransfer.guidance import FlowModel
+from mtransfer.evaluation.moved_as_asked import moved_as_asked, within_px
 from mtransfer.metrics import background_psnr_db, flow_error
 from mtransfer.models import READING_UPDATES, load_flow_model, model_side_px
 from mtransfer.part import Part, Tools, cut, load_tools, sample_parts, size_to_sample
@@ -190,4 +191,5 @@ def _measure(run: Run, own: Tensor, edited: Tensor, flow: FlowField, mask: Tenso
         "dis": DisFlow(),
     }
     errors = {f"flow_error_{name}": flow_error(judge, own, edited, target, mask) for name, judge in judges.items()}
-    return {**errors, "background_psnr_db": background_psnr_db(own, edited, draft.edit)}
+    moved = {"moved_as_asked": moved_as_asked(own, edited, target, mask), "moved_within_px": within_px(own)}
+    return {**errors, **moved, "background_psnr_db": background_psnr_db(own, edited, draft.edit)}
