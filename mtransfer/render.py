@@ -13,10 +13,10 @@ from torch import Tensor
 from mtransfer.console import warn
 from mtransfer.draft import Draft, blend, make_draft, take_out
 from mtransfer.errors import InputError, MTransferError
+from mtransfer.evaluation.moved_as_asked import moved_as_asked, within_px
 from mtransfer.field import FlowField
 from mtransfer.flow import DisFlow
 from mtransfer.guidance import FlowModel
-from mtransfer.evaluation.moved_as_asked import moved_as_asked, within_px
 from mtransfer.metrics import background_psnr_db, flow_error
 from mtransfer.models import READING_UPDATES, load_flow_model, model_side_px
 from mtransfer.part import Part, Tools, cut, load_tools, sample_parts, size_to_sample

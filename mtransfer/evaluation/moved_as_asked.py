@@ -36,9 +36,9 @@ def moved_as_asked(
 ) -> float | None:
     """Share in [0,1] of the subject's visible points whose motion in the result is within `within_px` of `flow`.
 
-    DIS, which never guides, sees it both ways, at no more than 512 px and after the motion asked for has been undone in
-    the result: only the rest must lie in its reach. Points to be moved less than `within_px` say nothing, and plain ones
-    cannot be seen to move; what is not found again, or nowhere near its like, has not moved as asked. None, where
+    DIS, which never guides, sees it both ways, at no more than 512 px and after the motion asked for has been undone
+    in the result: only the rest must lie in its reach. Points to be moved less than `within_px` say nothing, and plain
+    ones cannot be seen to move; what is not found again, or nowhere near its like, has not moved as asked. None where
     the subject is small, or less than a third of it is measured.
     """
     scale = min(1.0, JUDGED_LONG_SIDE_PX / max(photo.shape[-2:]))
@@ -83,7 +83,7 @@ def _mean(values: Tensor, width_px: int = WINDOW_PX) -> Tensor:
 
 
 def _texture(photo: Tensor, mask: Tensor) -> Tensor:
-    """Root of the smaller eigenvalue of the structure tensor (Shi and Tomasi, 1994), from the subject's inside alone."""
+    """Root of the smaller eigenvalue of the structure tensor (Shi and Tomasi, 1994) of the subject's inside."""
     along_y, along_x = torch.gradient(_mean(photo.mean(dim=1, keepdim=True), 5), dim=(2, 3))
     inside = shrink((mask > 0.5).to(photo), EDGE_PX)
     share = _mean(inside).clamp_min(0.1)  # fewer pixels than that tell little

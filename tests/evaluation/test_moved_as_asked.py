@@ -13,7 +13,7 @@ from mtransfer.evaluation.moved_as_asked import in_words, moved_as_asked, within
 from mtransfer.field import affine_flow, translate_flow
 
 SMALL, LARGE = (8, 4), (64, 0)  # pixels; the second is a quarter of the width
-MOTIONS = pytest.mark.parametrize("dx, dy", [SMALL, (24, -10), LARGE])
+MOTIONS = pytest.mark.parametrize(("dx", "dy"), [SMALL, (24, -10), LARGE])
 
 
 def asked(dx: float, dy: float) -> Tensor:
