@@ -79,7 +79,10 @@ def _reduced(photo: Tensor, edited: Tensor, flow: Tensor, mask: Tensor, scale: f
 
 
 def _mean(values: Tensor, width_px: int = WINDOW_PX) -> Tensor:
-    return F.avg_pool2d(values, width_px, 1, width_px // 2, count_include_pad=False)
+    """Over the square window about each pixel, in the picture; along one axis after the other, which is far quicker."""
+    for kernel in ((1, width_px), (width_px, 1)):
+        values = F.avg_pool2d(values, kernel, 1, [side // 2 for side in kernel], count_include_pad=False)
+    return values
 
 
 def _texture(photo: Tensor, mask: Tensor) -> Tensor:
