@@ -148,7 +148,7 @@ def _make_results(home: Path) -> None:
     manifest.begin({"command": "transfer", **settings}, folders)
     for entry in manifest.entries()[1:20]:
         manifest.start(entry.id)
-        manifest.finish(entry.id, 1.0, {"flow_error_dis": {"median_px": 0.5}}, ["edited.png"])
+        manifest.finish(entry.id, 1.0, {"moved_as_asked": 0.5}, ["edited.png"])
     manifest.close()
     rows = [("clip.mp4", "photo.png"), ("clip.mp4", "photo.jpg"), ("clip.avi", "photo.png")]
     (home / "list.csv").write_text("clip,photo\n" + "".join(f"{clip},{photo}\n" for clip, photo in rows))

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from mtransfer.evaluation.moved_as_asked import moved_as_asked, within_px
 from mtransfer.field import FlowField, resize
 from mtransfer.flow import DisFlow
 from mtransfer.metrics import flow_error
@@ -145,13 +146,16 @@ def _reporter(run: Run, index: int, count: int) -> Callback:
 
 
 def _figures(scene: Scene, painter: Painter, folder: Path, index: int) -> dict[str, Any]:
-    """Flicker in levels of 255, guided evaluations of this run, and the flow error of the liveliest frame by DIS."""
+    """Flicker in levels of 255, guided evaluations of this run, and how the liveliest frame moved."""
     own, frame = scene.photo.image[None], load_frame(folder, index)[None]
     with scene.run.stage("measure"):
-        error = flow_error(DisFlow(), own, frame, scene.flow(index).flow.cpu(), scene.mask.cpu())
+        asked = scene.flow(index).flow.cpu(), scene.mask.cpu()
+        error, moved = flow_error(DisFlow(), own, frame, *asked), moved_as_asked(own, frame, *asked)
     return {
         "frames": len(scene.motion.frames),
         "guided_evaluations": painter.evaluations,
         "flicker_255": float(np.mean(painter.flicker)) if painter.flicker else math.nan,
+        "moved_as_asked": moved,
+        "moved_within_px": within_px(own),
         "flow_error_dis": {"frame": index, **error},
     }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
 Device = Annotated[str, typer.Option(help="auto | cpu | cuda | mps")]
-SHORT = ("flow_raft_px", "flow_dis_px", "kept_ssim", "residue", "background_psnr_db")
+SHORT = ("moved_as_asked", "flow_raft_px", "flow_dis_px", "kept_ssim", "residue", "background_psnr_db")
 
 
 def register(app: typer.Typer) -> None:

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from mtransfer.errors import MTransferError
@@ -105,6 +106,17 @@ def progress(*, quiet: bool) -> Iterator[Report]:
         yield report
 
 
+@dataclass(frozen=True)
+class Worded:
+    """A figure as a program reads it, and in words."""
+
+    value: float | None
+    words: str
+
+    def __str__(self) -> str:
+        return self.words
+
+
 def show(lines: dict[str, Any], *, as_json: bool) -> None:
     """Results on stdout: strict JSON, or a line each."""
     if as_json:
@@ -120,6 +132,8 @@ def strict_json(values: dict[str, Any], indent: int | None = None) -> str:
 
 
 def _finite(value: Any) -> Any:
+    if isinstance(value, Worded):
+        return _finite(value.value)
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

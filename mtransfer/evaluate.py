@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mtransfer.errors import InputError
+from mtransfer.evaluation.moved_as_asked import moved_as_asked
 from mtransfer.fieldio import load_field
 from mtransfer.flow import DisFlow
 from mtransfer.metrics import appearance_kept, background_difference, flow_error, region_masks, vacated_residue
@@ -29,6 +30,7 @@ from mtransfer.texture import sharpness
 EDITED, FLOW = "edited.png", "flow.npz"
 # Every figure: what it says, and whether more or less of it is better (0: a value to be near).
 FIGURES: dict[str, tuple[str, int]] = {
+    "moved_as_asked": ("share of the subject within 3 px (or 0.6 % of the long side) of where it was asked to be", 1),
     "flow_dis_px": ("mean error of the motion seen by DIS inside the subject, pixels", -1),
     "flow_raft_px": ("the same, seen by RAFT, which guides", -1),
     "flow_dis_median_px": ("median error by DIS, pixels", -1),
@@ -64,6 +66,7 @@ def measure(
     by_dis, by_raft = (flow_error(judge, photo, edited, flow, mask) for judge in (DisFlow(), raft))
     kept = appearance_kept(photo, edited, flow, mask)
     figures = {
+        "moved_as_asked": moved_as_asked(photo, edited, flow, mask),
         "flow_dis_px": by_dis["mean_px"],
         "flow_raft_px": by_raft["mean_px"],
         "flow_dis_median_px": by_dis["median_px"],

@@ -171,8 +171,11 @@ def finished(facts: dict[str, Any]) -> str:
     base = f"/mtransfer/run/{facts['id']}"
     moving = facts["shown"].endswith(".mp4")
     tag = "video controls loop autoplay muted" if moving else "img alt='the result'"
-    error = facts["metrics"].get("flow_error_dis", {}).get("mean_px")
-    figures = "" if error is None else f" · flow error {error:.1f} px"
+    from mtransfer.evaluation.moved_as_asked import in_words
+
+    metrics = facts["metrics"]
+    known = "moved_as_asked" in metrics
+    figures = f" · moved as asked: {in_words(metrics['moved_as_asked'], metrics['moved_within_px'])}" if known else ""
     sheet = f"<img class='mt-sheet' alt='what was seen and made' src='{base}/preview.png'>"
     return (
         f"<div class='mt-result' data-state='done' data-run='{facts['id']}'>"

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from mtransfer import __version__
 from mtransfer.animate import paint_frames
 from mtransfer.console import Report, warn
+from mtransfer.evaluation.moved_as_asked import in_words
 from mtransfer.fieldio import save_field
 from mtransfer.generate import generate
 from mtransfer.output import require_free, save_json, save_png, staged
@@ -74,7 +75,11 @@ def _animate(
 
 
 def _brief(metrics: dict[str, Any]) -> dict[str, Any]:
-    return {"frames_made": metrics["frames"], "flicker_255": round(metrics["flicker_255"], 2)}
+    return {"frames_made": metrics["frames"], "flicker_255": round(metrics["flicker_255"], 2), **_moved(metrics)}
+
+
+def _moved(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {"moved_as_asked": in_words(metrics["moved_as_asked"], metrics["moved_within_px"])}
 
 
 def write_moved(output: TransferOutput, stage: Path, *, metadata: bool) -> None:
@@ -131,13 +136,11 @@ def _record(recipe: Recipe, metadata: bool) -> dict[str, Any]:
 
 
 def _summary(output: TransferOutput, out: Path) -> dict[str, Any]:
-    error = output.metrics["flow_error_dis"]
     return {
         "edited": str(out / "edited.png"),
         "preview": str(out / "preview.png"),
         "seed": output.recipe.seed,
         "seconds": round(sum(output.timings.values()), 1),
         "guided_evaluations": output.metrics["guided_evaluations"],
-        "flow_error_px": round(error["mean_px"], 2),
-        "motion_seen_px": [round(error["dx_px"], 1), round(error["dy_px"], 1)],
+        **_moved(output.metrics),
     }

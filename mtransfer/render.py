@@ -13,6 +13,7 @@ from torch import Tensor
 from mtransfer.console import warn
 from mtransfer.draft import Draft, blend, make_draft, take_out
 from mtransfer.errors import InputError, MTransferError
+from mtransfer.evaluation.moved_as_asked import moved_as_asked, within_px
 from mtransfer.field import FlowField
 from mtransfer.flow import DisFlow
 from mtransfer.guidance import FlowModel
@@ -190,4 +191,5 @@ def _measure(run: Run, own: Tensor, edited: Tensor, flow: FlowField, mask: Tenso
         "dis": DisFlow(),
     }
     errors = {f"flow_error_{name}": flow_error(judge, own, edited, target, mask) for name, judge in judges.items()}
-    return {**errors, "background_psnr_db": background_psnr_db(own, edited, draft.edit)}
+    moved = {"moved_as_asked": moved_as_asked(own, edited, target, mask), "moved_within_px": within_px(own)}
+    return {**errors, **moved, "background_psnr_db": background_psnr_db(own, edited, draft.edit)}

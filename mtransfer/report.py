@@ -32,6 +32,7 @@ ABOUT = {
     "instruct": "InstructPix2Pix, told in words",
 }
 SHOWN = {  # of FIGURES, with its head and digits
+    "moved_as_asked": ("moved as asked", 2),
     "flow_raft_px": ("motion error, RAFT, px", 1),
     "flow_dis_px": ("motion error, DIS, px", 1),
     "kept_ssim": ("subject kept, SSIM", 2),

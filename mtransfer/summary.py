@@ -11,7 +11,7 @@ from mtransfer.worker import THUMBNAIL
 
 PAGE = "index.html"
 OPENED = ("edited.png", "animation.mp4", "animation.gif", "contact.png")  # by a click, the first that is there
-COLUMNS = ("result", "clip", "photo", "state", "seconds", "flow error, px", "attempts", "error")
+COLUMNS = ("result", "clip", "photo", "state", "seconds", "moved as asked, %", "attempts", "error")
 NUMBERS = COLUMNS[4:7]
 STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 2rem; color: #222; background: #fff }
@@ -70,15 +70,15 @@ def _head(name: str) -> str:
 
 
 def _row(entry: Entry) -> str:
-    error = entry.metrics.get("flow_error_dis")
-    error_px = error.get("median_px") if isinstance(error, dict) else None
+    moved = entry.metrics.get("moved_as_asked")
+    percent = 100 * moved if isinstance(moved, (int, float)) else None
     cells = [
         f'<td data-sort="{html.escape(entry.folder)}">{_picture(entry)}</td>',
         _text(entry.clip),
         _text(entry.photo),
         f'<td class="{entry.state}">{entry.state}</td>',
         _number(entry.seconds, 1),
-        _number(error_px, 2),
+        _number(percent, 0),
         _number(entry.attempts, 0),
         _text(entry.error or ""),
     ]

@@ -216,7 +216,7 @@ def test_run_json_says_what_was_done(inputs, tmp_path, capsys) -> None:
     assert record["recipe"]["sampler"]["steps"] == 6
     assert record["recipe"]["translate"] == "20,0"
     assert {"photo", "warp", "model", "sample", "measure"} <= record["seconds"].keys()
-    assert {"flow_error_raft", "flow_error_dis", "background_psnr_db"} <= record["metrics"].keys()
+    assert {"moved_as_asked", "flow_error_raft", "flow_error_dis", "background_psnr_db"} <= record["metrics"].keys()
     assert record["metrics"]["guided_evaluations"] >= 1
     assert record["metrics"]["background_psnr_db"] is None  # not one pixel differs
     with Image.open(tmp_path / "out" / "edited.png") as edited:

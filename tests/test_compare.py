@@ -82,7 +82,7 @@ def test_a_clip_and_set_are_compared_on_and_the_table_is_for_people(inputs, tmp_
 
 
 def row_figures(head: str) -> list[str]:
-    return ["flow_raft_px", "flow_dis_px", "kept_ssim", "residue", "background_psnr_db", "seconds"]
+    return ["moved_as_asked", "flow_raft_px", "flow_dis_px", "kept_ssim", "residue", "background_psnr_db", "seconds"]
 
 
 def test_what_dragging_made_shows_nothing_of_the_photos_own_detail(inputs, tmp_path, capsys, monkeypatch) -> None:

@@ -19,7 +19,7 @@ ENTRIES = [
         1,
         None,
         1.5,
-        {"flow_error_dis": {"median_px": 0.25}},
+        {"moved_as_asked": 0.92},
         ["edited.png", "thumbnail.jpg"],
     ),
     Entry(2, "a.mp4", "<i>ü</i>\n.jpg", "a/_i_ü", "failed", 3, "clip & photo <b>", None, {}, []),
@@ -63,7 +63,7 @@ def test_every_item_is_a_row_of_text(read) -> None:
     head, *rows = ([cell.strip() for cell in row] for row in read.rows)
     assert tuple(head) == COLUMNS
     assert rows == [
-        ["", "a.mp4", "p.jpg", "done", "1.5", "0.25", "1", ""],
+        ["", "a.mp4", "p.jpg", "done", "1.5", "92", "1", ""],
         ["", "a.mp4", "<i>ü</i>\n.jpg", "failed", "", "", "3", "clip & photo <b>"],
         ["", "b.mp4", "p.jpg", "done", "10.0", "", "1", ""],
         ["", "c.mp4", "p.jpg", "pending", "", "", "0", ""],

@@ -11,10 +11,10 @@ const make = (tag, given = {}, ...children) => {
 const figure = (value) => typeof value === "number" ? value.toFixed(2) : "—";
 
 function table(run) {
-  const { metrics } = run, error = metrics.flow_error_dis || {};
+  const { metrics } = run, share = metrics.moved_as_asked;
   const rows = [
-    ["flow error", `${figure(error.mean_px)} px`],
-    ["motion seen", `${figure(error.dx_px)}, ${figure(error.dy_px)} px`],
+    ["moved as asked", typeof share === "number"
+      ? `${Math.round(100 * share)} % of the subject within ${Math.round(metrics.moved_within_px)} px` : "cannot be measured"],
     ["background", metrics.background_psnr_db === undefined ? "—"
       : metrics.background_psnr_db === null ? "untouched" : `${figure(metrics.background_psnr_db)} dB`],
     ["made in", `${figure(Object.values(run.seconds).reduce((sum, each) => sum + each, 0))} s, preset ${run.preset}, seed ${run.seed}`],

@@ -1,0 +1,1 @@
+"""How well a result shows what was asked for."""
