@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from mtransfer.animate import frame_path, liveliest, load_frame
-from mtransfer.clip import walk_frames, write_video
+from mtransfer.clip import walk_frames
 from mtransfer.console import say
 from mtransfer.errors import InputError, MTransferError
 from mtransfer.field import FlowField
 from mtransfer.fieldio import save_field
 from mtransfer.film import SIDE_BY_SIDE_PX, contact_sheet, side_by_side, write_gif
+from mtransfer.media.video_writer import write_video
 from mtransfer.output import DISK_FULL, nearest, save_png
 from mtransfer.preview import sheet
 from mtransfer.scene import Scene, panels
