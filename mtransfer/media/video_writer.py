@@ -23,13 +23,15 @@ ENCODER = {
     "mbtree": "0",
 }
 BT709 = 1  # in H.264 for primaries, transfer and matrix alike
+LIMITED = 1  # libavutil's MPEG range: black is 16, white 235
 
 
 def write_video(
     frames: Iterable[Float32[Tensor, "3 H W"]], path: str | os.PathLike[str], fps: float, comment: str = ""
 ) -> None:
-    """Write frames, RGB in [0,1] and all of one size, as an H.264 mp4 with `comment` in its comment tag.
+    """Write frames, sRGB in [0,1] and all of one size, as an H.264 mp4 with `comment` in its comment tag.
 
+    They become BT.709 of limited range, and are tagged so: players show BT.709 with sRGB's tone curve.
     Sides are made even by repeating the last row or column. The file appears under its name only when whole.
     Raises InputError when it cannot be written or fps is not above 0.
     """
@@ -55,6 +57,7 @@ def _encode(frames: Iterable[Tensor], path: Path, rate: Fraction, comment: str) 
         context = stream.codec_context
         context.thread_count = 1  # what is written must not hang on how many cores are free
         context.colorspace = context.color_primaries = context.color_trc = BT709
+        context.color_range = LIMITED
         for frame in frames:
             height, width = frame.shape[-2:]
             picture = F.pad(frame[None], (0, width % 2, 0, height % 2), mode="replicate")[0]
