@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from mtransfer.animate import frame_path, liveliest, load_frame
-from mtransfer.clip import walk_frames, write_video
+from mtransfer.clip import walk_frames
 from mtransfer.console import say
 from mtransfer.errors import InputError, MTransferError
 from mtransfer.field import FlowField
 from mtransfer.fieldio import save_field
 from mtransfer.film import SIDE_BY_SIDE_PX, contact_sheet, side_by_side, write_gif
+from mtransfer.media.colour import to_srgb
+from mtransfer.media.video_writer import write_video
 from mtransfer.output import DISK_FULL, nearest, save_png
 from mtransfer.preview import sheet
 from mtransfer.scene import Scene, panels
@@ -55,32 +57,31 @@ def kept_frames(out: Path, key: str) -> Iterator[Path]:
 def write_animation(scene: Scene, flow: FlowField, folder: Path, stage: Path, text: str) -> list[str]:
     """Write the files that the recipe asks for into `stage`, from the frames in `folder`; returns their names.
 
-    Each carries the recipe `text`.
+    Each carries the recipe `text`. The frames keep the photo's colour profile; films and the sheet are sRGB.
     """
     recipe, count, most = scene.recipe, len(scene.motion.frames), liveliest(flow)
-    order = play_order(count, recipe.loop)
+    order, as_srgb = play_order(count, recipe.loop), to_srgb(scene.photo.icc_profile)
+
+    def film_frame(index: int) -> Tensor:
+        return as_srgb(_shown(scene, folder, index))
+
     if "png" in formats(recipe.format):
         (stage / "frames").mkdir()
         for index in range(count):
             _show(scene, folder, index, frame_path(stage / "frames", index), text)
     if "gif" in formats(recipe.format):
-        write_gif(_played(scene, folder, order), stage / "animation.gif", recipe.fps, text)
+        write_gif(map(film_frame, order), stage / "animation.gif", recipe.fps, text)
     if "mp4" in formats(recipe.format):
-        write_video(_played(scene, folder, order), stage / "animation.mp4", recipe.fps, text)
-        both = side_by_side(_clip(scene, order), _played(scene, folder, order))
+        write_video(map(film_frame, order), stage / "animation.mp4", recipe.fps, text)
+        both = side_by_side(_clip(scene, order), map(film_frame, order))
         write_video(both, stage / "side_by_side.mp4", recipe.fps, text)
-    numbered = contact_sheet(lambda index: _shown(scene, folder, index), scene.motion.frames)
-    save_png(numbered, stage / "contact.png", recipe=text)
+    save_png(contact_sheet(film_frame, scene.motion.frames), stage / "contact.png", recipe=text)
     seen = panels(scene, most, _shown(scene, folder, most))
     save_png(sheet(seen, columns=3), stage / "preview.png", recipe=text)
     save_field(flow, stage / "flow.npz")
     if text:
         (stage / RECIPE_FILE).write_text(text, encoding="utf-8")
     return sorted(path.name for path in stage.iterdir())
-
-
-def _played(scene: Scene, folder: Path, order: list[int]) -> Iterator[Tensor]:
-    return (_shown(scene, folder, index) for index in order)
 
 
 def _shown(scene: Scene, folder: Path, index: int) -> Tensor:

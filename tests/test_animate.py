@@ -14,6 +14,7 @@ import torch
 from command_line import command, contents
 from pictures import disc_photo, save_clip, save_mask, save_picture
 from PIL import Image, ImageSequence
+from profiles import P3_RED, SHOWN_AS_SRGB, display_p3
 
 import mtransfer
 from mtransfer.clip import probe, read_frames, write_video
@@ -166,6 +167,24 @@ def test_of_a_clip_with_cuts_a_shot_can_be_named(tmp_path, capsys) -> None:
     assert load_field(tmp_path / "out" / "flow.npz").flow[-1, 0, 80, 70] < -10
     ended = command(capsys, *words, "-o", tmp_path / "none", "--shot", "3", "--quiet")
     assert (ended.code, "--shot 3: " in ended.message) == (2, True)
+
+
+def test_films_show_the_photos_colours_and_frames_keep_its_profile(tmp_path, capsys) -> None:
+    photo = disc_photo()
+    photo[:, :40, :] = torch.tensor(P3_RED).view(3, 1, 1) / 255
+    pixels = (255 * photo).round().byte().permute(1, 2, 0).numpy()
+    Image.fromarray(pixels).save(tmp_path / "p3.png", icc_profile=display_p3())
+    words = ["animate", "clip.mp4", tmp_path / "p3.png", "-o", tmp_path / "out", "--frames", "0:3", "--quiet", *DRAFT]
+    assert command(capsys, *words).code == 0
+    film, both = (read_frames(tmp_path / "out" / name, [1])[0] for name in ("animation.mp4", "side_by_side.mp4"))
+    assert (255 * film[:, 20, 80]).tolist() == pytest.approx(SHOWN_AS_SRGB, abs=4)
+    assert (255 * both[:, 20, -80]).tolist() == pytest.approx(SHOWN_AS_SRGB, abs=4)
+    with Image.open(tmp_path / "out" / "animation.gif") as gif:
+        gif.seek(1)
+        shown = np.asarray(gif.convert("RGB"))[10:30, 10:150].reshape(-1, 3).mean(axis=0)
+    assert shown.tolist() == pytest.approx(SHOWN_AS_SRGB, abs=5)
+    with Image.open(tmp_path / "out" / "frames" / "0001.png") as frame:
+        assert (frame.getpixel((80, 20)), frame.info["icc_profile"]) == (P3_RED, display_p3())
 
 
 def test_it_is_a_function_too(home) -> None:

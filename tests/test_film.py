@@ -8,8 +8,9 @@ import torch
 from pictures import disc, disc_photo, textured
 from PIL import Image, ImageSequence
 
-from mtransfer.clip import probe, read_frames, write_video
+from mtransfer.clip import probe, read_frames
 from mtransfer.film import COLOURS, GIF_SIDE_PX, contact_sheet, fitted, side_by_side, spread, write_gif
+from mtransfer.media.video_writer import write_video
 
 STEP_PX = 6
 

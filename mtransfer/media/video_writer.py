@@ -1,0 +1,73 @@
+"""Films: frames written as an H.264 mp4, the same bytes for the same frames."""
+
+import contextlib
+import math
+import os
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float32
+from torch import Tensor
+
+from mtransfer.errors import InputError
+
+CRF = 18  # H.264 quality: about the lowest that shows no loss
+ENCODER = {
+    "crf": str(CRF),
+    # x264's macroblock tree reads beyond the row it works on, where memory holds anything, on processors with AVX-512
+    # and at widths that are no multiple of 128: the same frames then become different films.
+    "mbtree": "0",
+}
+BT709 = 1  # in H.264 for primaries, transfer and matrix alike
+LIMITED = 1  # libavutil's MPEG range: black is 16, white 235
+
+
+def write_video(
+    frames: Iterable[Float32[Tensor, "3 H W"]], path: str | os.PathLike[str], fps: float, comment: str = ""
+) -> None:
+    """Write frames, sRGB in [0,1] and all of one size, as an H.264 mp4 with `comment` in its comment tag.
+
+    They become BT.709 of limited range, and are tagged so: players show BT.709 with sRGB's tone curve.
+    Sides are made even by repeating the last row or column. The file appears under its name only when whole.
+    Raises InputError when it cannot be written or fps is not above 0.
+    """
+    path = Path(path)
+    if not (math.isfinite(fps) and fps > 0):
+        raise InputError(f"cannot write {path} at {fps} frames a second; give a rate above 0")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        _encode(frames, temporary, Fraction(fps).limit_denominator(1001), comment)
+        temporary.replace(path)
+    except (OSError, av.error.FFmpegError) as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def _encode(frames: Iterable[Tensor], path: Path, rate: Fraction, comment: str) -> None:
+    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        container.metadata["comment"] = comment
+        stream = container.add_stream("libx264", rate=rate, options=ENCODER)
+        stream.pix_fmt = "yuv420p"
+        context = stream.codec_context
+        context.thread_count = 1  # what is written must not hang on how many cores are free
+        context.colorspace = context.color_primaries = context.color_trc = BT709
+        context.color_range = LIMITED
+        for frame in frames:
+            height, width = frame.shape[-2:]
+            picture = F.pad(frame[None], (0, width % 2, 0, height % 2), mode="replicate")[0]
+            if not context.is_open:
+                stream.height, stream.width = picture.shape[-2:]
+            container.mux(stream.encode(_video_frame(picture)))
+        container.mux(stream.encode())
+
+
+def _video_frame(picture: Tensor) -> av.VideoFrame:
+    levels = (picture.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
+    rgb = av.VideoFrame.from_ndarray(levels.permute(1, 2, 0).contiguous().numpy(), format="rgb24")
+    return rgb.reformat(format="yuv420p", dst_colorspace="ITU709")
