@@ -1,12 +1,9 @@
 #!/usr/bin/env bash
 # libx264 (as PyAV ships it) encodes the same frames to different bytes on processors with AVX-512, on one thread.
 #
-# Behaviour. With the macroblock tree on (the default) the stream depends on what unrelated memory holds. The kernel
-# mbtree_propagate_list of x264 (common/x86/mc-a2.asm, INIT_ZMM avx512) works on 8 macroblocks at a time and has no
-# mask for the last group: where the width in macroblocks is no multiple of 8 its spare lanes read motion vectors and
-# costs beyond the row, which were never written, and add their weight to macroblocks of the frame wherever such a
-# vector points into it. Rate control follows, so quantisers and sizes differ too (by up to 5 % on noise).
-# The C version and the AVX2 version look at the row's own macroblocks only.
+# Behaviour. With the macroblock tree on (the default) the stream depends on what unrelated memory held, where the width
+# in macroblocks (of 16 px) is no multiple of 8; rate control follows, so quantisers and sizes differ too (by up to 5 %
+# on noise). With asm=AVX2, or with mbtree=0, the same frames are the same bytes.
 #
 # Shown by filling fresh memory with another byte before each encode (glibc's mallopt M_PERTURB); without that it comes
 # and goes with what ran before in the process. Needs Linux with glibc and a processor with AVX-512.
