@@ -85,7 +85,7 @@ def _type(info: Any) -> Any:
     """What Typer parses: numbers and paths as themselves, choices as text that the Recipe checks."""
     if info.annotation == tuple[str, ...]:
         return list[str] | None
-    plain = {float: float, int: int, bool: bool, Path | None: Path}.get(info.annotation, str)
+    plain = {float: float, int: int, bool: bool, bool | None: bool, Path | None: Path}.get(info.annotation, str)
     return plain | None
 
 

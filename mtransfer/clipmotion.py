@@ -21,7 +21,7 @@ from torch import Tensor
 from mtransfer.camera import fit_cameras, resized, steadied, textured, without_camera
 from mtransfer.clip import Clip, probe, read_frames, require_pair
 from mtransfer.clipreading import Reading, read_clip
-from mtransfer.console import warn
+from mtransfer.console import say, warn
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.motion.mask_propagation import track, within
@@ -31,7 +31,7 @@ from mtransfer.retarget import Fit, fit_subjects, retarget
 from mtransfer.run import Run
 from mtransfer.shots import choose_shot, warn_of_shots
 from mtransfer.smoothing import smooth_over_time
-from mtransfer.subject.prompt import specs_of
+from mtransfer.subject.prompt import object_number, specs_of
 from mtransfer.subject.segment import segment
 from mtransfer.subject.shape import faces_the_other_way, likeness
 from mtransfer.subject.subject import Subject, subject_from_mask
@@ -60,6 +60,7 @@ class ClipMotion:
     field: FlowField
     camera: Tensor  # float32[T,3,3]
     fits: tuple[Fit, ...]
+    mirror: bool  # whether the fits mirror left for right
 
 
 def read_motion(
@@ -108,9 +109,13 @@ def _motion(
     cameras = _cameras(recipe, field, everything, reading.picture(start), reading.pictures_of(wanted))
     still = FlowField(without_camera(field.flow, cameras), within(field, everything, masks))
     still = _held(smooth_over_time(still, torch.tensor(wanted).float(), float(start)), everything, wanted)
-    fits = tuple(_fit(recipe, *pair) for pair in zip(subjects, photo_subjects, strict=True))
+    mirror = _mirrored(recipe, subjects[0], photo_subjects[0])
+    fits = tuple(
+        fit_subjects(own, photo, recipe.align, turn=recipe.turn, mirror=mirror)
+        for own, photo in zip(subjects, photo_subjects, strict=True)
+    )
     picture = reading.picture(start)
-    return ClipMotion(start, wanted, picture, subjects, masks, still, cameras.float(), fits)
+    return ClipMotion(start, wanted, picture, subjects, masks, still, cameras.float(), fits, mirror)
 
 
 def retargeted(
@@ -155,6 +160,9 @@ def _clip_subjects(
         except InputError as error:
             raise InputError(f"{clip.path}: {error}") from None
     specs = specs_of(recipe.clip_subject)
+    numbers = [object_number(spec) for spec in specs]
+    if len(specs) == count == 1 and numbers[0] is not None:
+        return moving_subjects(picture, field, numbers[0], sure_places(picture))[-1:]
     if len(specs) != count:
         raise InputError(f"--clip-subject: {len(specs)} for {count} of the photo; give as many of each, they pair")
     image = read_frames(clip, [start])[0]  # points, boxes and masks are of the clip's own size
@@ -203,7 +211,11 @@ def _held(field: FlowField, subjects: Float[Tensor, "1 h w"], frames: tuple[int,
     return FlowField(field.flow[nearest], field.confidence[nearest])
 
 
-def _fit(recipe: ClipRecipe, own: Subject, photo: Subject) -> Fit:
-    if recipe.align != "none" and not recipe.mirror and faces_the_other_way(own.mask, photo.mask):
-        warn("the photo's subject seems to face the other way than the clip's; --mirror mirrors the motion")
-    return fit_subjects(own, photo, recipe.align, turn=recipe.turn, mirror=recipe.mirror)
+def _mirrored(recipe: ClipRecipe, own: Subject, photo: Subject) -> bool:
+    """Whether the motion is mirrored: as asked for, else where the subjects' silhouettes clearly face apart."""
+    if recipe.mirror is not None or recipe.align == "none":
+        return bool(recipe.mirror)
+    mirror = faces_the_other_way(own.mask, photo.mask)
+    if mirror:
+        say("mirrored: the photo's subject faces the other way than the clip's; --no-mirror undoes it")
+    return mirror

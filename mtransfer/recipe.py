@@ -94,7 +94,9 @@ class ClipRecipe(PhotoRecipe):
         description="subject onto subject, or frame onto frame: similarity | affine | thinplate (silhouettes) | none",
     )
     turn: bool = Field(False, description="turn the motion too, as the photo's subject is turned against the clip's")
-    mirror: bool = Field(False, description="the photo's subject faces the other way: mirror the motion")
+    mirror: bool | None = Field(
+        None, description="mirror the motion left for right; left out: where the silhouettes clearly face apart"
+    )
     strength_mask: Path | None = Field(None, description="grey picture of the photo's size: how much of it to apply")
 
 

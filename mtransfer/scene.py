@@ -82,7 +82,7 @@ def read_scene(recipe: AnimateRecipe | None = None, **options: Any) -> Scene:
     photo, subjects = photo_and_subjects(run, recipe.subject)
     with run.stage("clip"):
         motion = read_motion(run, recipe, subjects, frames, _reference(recipe, clip, frames))
-    run.resolve(reference=str(motion.reference))
+    run.resolve(reference=str(motion.reference), mirror=motion.mirror)
     if recipe.clip_subject == "auto":
         run.resolve(clip_subject=MOVING)
     grey = None if recipe.strength_mask is None else read_mask(recipe.strength_mask, photo.image)

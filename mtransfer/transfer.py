@@ -15,6 +15,7 @@ from mtransfer.elementary import edit_field
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.motion.motion_segmentation import NOTHING_MOVES, subject_motion_px
+from mtransfer.motion.plausibility import warnings_of
 from mtransfer.photo import Photo, read_photo
 from mtransfer.preview import with_flow
 from mtransfer.recipe import ClipRecipe, EditRecipe, TransferRecipe
@@ -51,13 +52,17 @@ def prepare_transfer(recipe: TransferRecipe | None = None, **options: Any) -> Pr
     photo, subjects = photo_and_subjects(run, recipe.subject)
     with run.stage("clip"):
         motion = _read_pair(run, recipe, subjects)
-        run.resolve(pair=f"{motion.reference}:{motion.frames[0]}")
+        pair = f"{motion.reference}:{motion.frames[0]}"
+        run.resolve(pair=pair, mirror=motion.mirror)
         if recipe.clip_subject == "auto":
             run.resolve(clip_subject=MOVING)
     with run.stage("retarget"):
         grey = None if recipe.strength_mask is None else read_mask(recipe.strength_mask, photo.image)
         flow = retargeted(motion, subjects, 0, strength=recipe.strength, strength_mask=grey)
         whole = together(photo, subjects)
+        _, (tracked, *_) = subject_motion_px(motion.subjects[0], motion.field)
+        for line in warnings_of(flow.flow, whole.mask, tracked, pair):
+            warn(line)
     if recipe.camera == "photo":
         photo, whole, flow = _panned(photo, whole, flow, motion)
     return prepare(run, photo, whole, flow, clip_panels(recipe, motion, 0))

@@ -169,13 +169,16 @@ def leaning(towards: int) -> Tensor:
     return mask
 
 
-@pytest.mark.parametrize(("towards", "mirror", "told"), [(-1, False, True), (-1, True, False), (1, False, False)])
-def test_a_photo_that_faces_the_other_way_is_told(towards, mirror, told, clips, tmp_path, capsys) -> None:
+@pytest.mark.parametrize(
+    ("towards", "mirror", "mirrored"), [(-1, None, True), (-1, True, True), (-1, False, False), (1, None, False)]
+)
+def test_a_photo_that_faces_the_other_way_is_mirrored(towards, mirror, mirrored, clips, tmp_path, capsys) -> None:
     save_mask = F.interpolate(leaning(1)[None], SIZE, mode="nearest")[0]
     save_png(save_mask.expand(3, -1, -1), tmp_path / "leaning.png")
     photo = subject_from_mask(torch.zeros(3, *PHOTO), leaning(towards))
-    motion_of(clips[0], (photo,), [1], clip_subject=str(tmp_path / "leaning.png"), mirror=mirror)
-    assert ("--mirror mirrors the motion" in capsys.readouterr().err) is told
+    motion = motion_of(clips[0], (photo,), [1], clip_subject=str(tmp_path / "leaning.png"), mirror=mirror)
+    assert motion.mirror is mirrored
+    assert ("--no-mirror" in capsys.readouterr().err) is (mirrored and mirror is None)
 
 
 def test_frames_across_a_cut_are_refused(tmp_path) -> None:

@@ -83,7 +83,7 @@ class Motion {
     return {
       clip: this.facts.clip && this.facts.clip.id, photo: this.facts.photo && this.facts.photo.id,
       subject: this.spots.photo, clip_subject: this.spots.clip, strength: Number(value("strength")),
-      align: value("align"), camera: value("camera"), mirror: checked("mirror"), turn: checked("turn"), ...own,
+      align: value("align"), camera: value("camera"), mirror: value("mirror"), turn: checked("turn"), ...own,
     };
   }
 

@@ -1,0 +1,54 @@
+"""What makes a transferred motion look implausible, in words that say what to do."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mtransfer.warp import pixel_grid
+
+MOST_STRETCH = 1.6  # of a part, or one over it
+STRETCHED, OUTSIDE = 0.1, 0.1  # of the subject: more than a rim
+LEAST_TRACKED = 0.5
+COARSE_PX = 256  # long side on which stretching is measured: finer, it is noise
+
+
+def warnings_of(
+    flow: Float[Tensor, "1 2 H W"], mask: Float[Tensor, "1 H W"], tracked_fraction: float, pair: str
+) -> list[str]:
+    """A line for each of: a subject that is barely tracked, parts that stretch much, parts that leave the photo.
+
+    `tracked_fraction` in [0,1] is of the clip's subject, `pair` the frames that were taken.
+    """
+    found = []
+    if tracked_fraction < LEAST_TRACKED:
+        found.append(
+            f"only {tracked_fraction:.0%} of the clip's subject is tracked from {pair}; nearer frames: --pair A:B"
+        )
+    if (stretched := stretched_fraction(flow, mask)) > STRETCHED:
+        found.append(
+            f"{stretched:.0%} of the subject is stretched or squeezed by more than {MOST_STRETCH:g}; "
+            "try --strength 0.5, nearer frames or a subject of the same kind"
+        )
+    if (outside := outside_fraction(flow, mask)) > OUTSIDE:
+        found.append(f"{outside:.0%} of the subject leaves the photo; a smaller --strength or nearer frames keep it in")
+    return found
+
+
+def stretched_fraction(flow: Float[Tensor, "1 2 H W"], mask: Float[Tensor, "1 H W"]) -> float:
+    """The fraction in [0,1] of the subject that the motion stretches or squeezes by more than 1.6 in some direction."""
+    every = max(1, -(-max(flow.shape[-2:]) // COARSE_PX))
+    coarse, inside = flow[0, :, ::every, ::every] / every, mask[0, ::every, ::every] > 0.5
+    down, across = torch.gradient(coarse, dim=(1, 2))
+    jacobian = torch.stack([across, down], dim=-1).permute(1, 2, 0, 3) + torch.eye(2).to(flow)
+    values = torch.linalg.svdvals(jacobian)
+    much = (values[..., 0] > MOST_STRETCH) | (values[..., 1] < 1 / MOST_STRETCH)
+    return float(much[inside].float().mean()) if bool(inside.any()) else 0.0
+
+
+def outside_fraction(flow: Float[Tensor, "1 2 H W"], mask: Float[Tensor, "1 H W"]) -> float:
+    """The fraction in [0,1] of the subject that ends outside the photo."""
+    end = (pixel_grid(flow) + flow)[0]
+    last = flow.new_tensor([flow.shape[-1] - 1, flow.shape[-2] - 1]).view(2, 1, 1)
+    gone = ((end < 0) | (end > last)).any(dim=0)
+    inside = mask[0] > 0.5
+    return float(gone[inside].float().mean()) if bool(inside.any()) else 0.0

@@ -1,0 +1,41 @@
+import pytest
+import torch
+
+from mtransfer.field import affine_flow
+from mtransfer.motion.plausibility import outside_fraction, stretched_fraction, warnings_of
+
+SIZE = (60, 80)
+MASK = torch.zeros(1, *SIZE)
+MASK[:, 20:40, 30:50] = 1
+
+
+@pytest.mark.parametrize(("scale", "fraction"), [(1.0, 0), (1.5, 0), (1.7, 1), (0.5, 1)])
+def test_what_is_stretched_or_squeezed(scale, fraction) -> None:
+    flow = affine_flow(SIZE, (40, 30), scale=scale).flow
+    assert stretched_fraction(flow, MASK) == pytest.approx(fraction)
+
+
+def test_a_turn_stretches_nothing() -> None:
+    assert stretched_fraction(affine_flow(SIZE, (40, 30), rotate_deg=30).flow, MASK) == 0
+
+
+def test_what_leaves_the_photo() -> None:
+    flow = affine_flow(SIZE, (40, 30), translate_px=(39.5, 0)).flow
+    assert outside_fraction(flow, MASK) == pytest.approx(0.5, abs=0.06)
+    assert outside_fraction(0 * flow, MASK) == 0
+
+
+@pytest.mark.parametrize(
+    ("motion", "tracked", "flags"),
+    [
+        ({"translate_px": (5, 0)}, 0.9, []),
+        ({"translate_px": (5, 0)}, 0.3, ["--pair"]),
+        ({"scale": 2.0}, 0.9, ["--strength"]),
+        ({"translate_px": (60, 0)}, 0.2, ["--pair", "--strength"]),
+    ],
+)
+def test_each_is_said_once_with_what_to_do(motion, tracked, flags) -> None:
+    lines = warnings_of(affine_flow(SIZE, (40, 30), **motion).flow, MASK, tracked, "0:12")
+    assert len(lines) == len(flags)
+    assert all(flag in line for flag, line in zip(flags, lines, strict=True))
+    assert all("0:12" in line for line in lines if "tracked" in line)
