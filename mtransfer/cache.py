@@ -117,9 +117,14 @@ def _place(kind: str, key: dict[str, Any]) -> Path:
 
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    # Cloned, because tensors that share memory cannot be saved.
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    places = [tensor.untyped_storage().data_ptr() for tensor in plain.values()]
+    # Tensors that share memory cannot be saved; others may be large.
     return {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+        name: tensor
+        if places.count(place) == 1 and tensor.untyped_storage().nbytes() == tensor.nbytes
+        else tensor.clone()
+        for (name, tensor), place in zip(plain.items(), places, strict=True)
     }
 
 
@@ -142,14 +147,17 @@ def _read(path: Path) -> dict[str, Tensor] | None:
 
 
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:
-    from safetensors.torch import save
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
     number, part = tempfile.mkstemp(suffix=".mtransfer-part", prefix=".", dir=path.parent)
     try:
-        with os.fdopen(number, "wb") as file:
-            file.write(save(tensors, {"digest": _digest(tensors)}))
+        os.close(number)
+        save_file(tensors, part, {"digest": _digest(tensors)})  # which, unlike save, holds no second copy of them
         os.replace(part, path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
     finally:
         _remove(Path(part))
 
