@@ -15,10 +15,9 @@ from torch import Tensor
 from benchmarks.cases import Problem, benchmark_problems
 from mtransfer.dragging import drag
 from mtransfer.metrics import flow_error
-from mtransfer.models import READING_UPDATES, load_flow_model, load_pipeline
+from mtransfer.models import load_judge, load_pipeline
 from mtransfer.output import save_json, save_png
 from mtransfer.preview import sheet, with_flow
-from mtransfer.raft import MAX_LEVELS
 
 CPU = torch.device("cpu")
 COLUMNS = ("handles", "updates", "before_px", "after_px", "share_left", "asked_px", "raft_error_px", "seconds")
@@ -34,7 +33,7 @@ def measure(problem: Problem, model: str) -> tuple[dict[str, float], Tensor]:
     found = drag(load_pipeline(model, CPU, torch.float32), problem.photo, problem.flow, problem.mask)
     seconds = time.monotonic() - started
     before, after = float(found.before_px.mean()), float(found.after_px.mean())
-    raft = load_flow_model("auto", READING_UPDATES, MAX_LEVELS, CPU)
+    raft = load_judge("auto", CPU)
     errors = flow_error(raft, problem.photo, found.image, problem.flow, problem.mask)
     asked = float(problem.flow.norm(dim=1)[problem.mask[:, 0] > 0.5].mean())
     row = {"handles": len(found.before_px), "updates": found.updates, "before_px": before, "after_px": after}

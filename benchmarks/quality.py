@@ -23,8 +23,7 @@ from benchmarks.statistics import Rows, differences, interval
 from mtransfer import baselines
 from mtransfer.console import strict_json
 from mtransfer.errors import MTransferError
-from mtransfer.models import load_flow_model, load_pipeline
-from mtransfer.raft import MAX_LEVELS
+from mtransfer.models import load_flow_model, load_judge, load_pipeline
 from mtransfer.settings import SamplerSettings
 
 USUAL = "warp,warp_telea,sdedit_photo,sdedit_warp,repaint,drag,draft,fast_unguided,fast"
@@ -48,7 +47,7 @@ def run(problems: list[Problem], methods: list[str], model: str) -> tuple[Rows, 
             results[problem.name][name], evaluations = baselines.run_method(name, asked, pipe, guide)
             rows[problem.name][name] = {"seconds": time.monotonic() - started, "evaluations": float(evaluations)}
         for name, result in results[problem.name].items():
-            raft = load_flow_model("auto", 12, MAX_LEVELS, CPU)
+            raft = load_judge("auto", CPU)
             rows[problem.name].setdefault(name, {}).update(figures_of(problem, result, raft))
         print(f"{problem.name}: done", file=sys.stderr, flush=True)
     return rows, results

@@ -57,7 +57,7 @@ def remember(kind: str, key: dict[str, Any], make: Callable[[], dict[str, Tensor
         return held
     made = _plain(make())
     with suppress(OSError):
-        _write(path, _packed(made))
+        _write(path, lambda part: _save_tensors(part, made))
         _evict(keep=path)
     return made
 
@@ -71,7 +71,7 @@ def keep_guess(png: bytes) -> Path | None:
     if limit_bytes() == 0:
         return None
     try:
-        _write(path, png)
+        _write(path, lambda part: part.write_bytes(png))
     except OSError:
         return None
     _evict(keep=path)
@@ -135,9 +135,14 @@ def _place(kind: str, key: dict[str, Any]) -> Path:
 
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    # Cloned, because tensors that share memory cannot be saved.
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    places = [tensor.untyped_storage().data_ptr() for tensor in plain.values()]
+    # Tensors that share memory cannot be saved; others may be large.
     return {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+        name: tensor
+        if places.count(place) == 1 and tensor.untyped_storage().nbytes() == tensor.nbytes
+        else tensor.clone()
+        for (name, tensor), place in zip(plain.items(), places, strict=True)
     }
 
 
@@ -159,18 +164,23 @@ def _read(path: Path) -> dict[str, Tensor] | None:
     return tensors
 
 
-def _packed(tensors: dict[str, Tensor]) -> bytes:
-    from safetensors.torch import save
+def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
 
-    return save(tensors, {"digest": _digest(tensors)})
+    try:
+        save_file(tensors, path, {"digest": _digest(tensors)})  # which, unlike save, holds no second copy of them
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, save: Callable[[Path], object]) -> None:
+    """What `save` writes, whole at `path` or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     number, part = tempfile.mkstemp(suffix=".mtransfer-part", prefix=".", dir=path.parent)
     try:
-        with os.fdopen(number, "wb") as file:
-            file.write(content)
+        os.close(number)
+        save(Path(part))
         os.replace(part, path)
     finally:
         _remove(Path(part))

@@ -52,10 +52,10 @@ class Reading:
 
         def read() -> dict[str, Tensor]:
             found = follow(*self.path(start, wanted), self.device)
-            return {"flow": found.flow.half(), "confidence": found.confidence.half()}
+            return {"flow": found.flow, "confidence": found.confidence}
 
         held = remember("longflow", self.key | {"start": start, "wanted": list(wanted)}, read)
-        return FlowField(held["flow"].float(), held["confidence"].float())
+        return FlowField(held["flow"], held["confidence"])
 
 
 def read_clip(run: Run, clip: Clip, flow_model: str, frames: Sequence[int], *, quick: bool) -> Reading:
@@ -70,6 +70,7 @@ def read_clip(run: Run, clip: Clip, flow_model: str, frames: Sequence[int], *, q
         "model": flow_model_id(flow_model),
         "device": run.device.type,
         "quick": quick,
+        "flow": "float32",
     }
 
     def read() -> dict[str, Tensor]:

@@ -20,10 +20,9 @@ from mtransfer.evaluation.moved_as_asked import moved_as_asked
 from mtransfer.fieldio import load_field
 from mtransfer.flow import DisFlow
 from mtransfer.metrics import appearance_kept, background_difference, flow_error, region_masks, vacated_residue
-from mtransfer.models import READING_UPDATES, load_flow_model
+from mtransfer.models import load_judge
 from mtransfer.perceptual import clip_similarity
 from mtransfer.photo import read_photo
-from mtransfer.raft import MAX_LEVELS
 from mtransfer.stored import find_inputs, read_stored
 from mtransfer.texture import sharpness
 
@@ -62,7 +61,7 @@ def measure(
     """
     photo, flow, mask = (each.to(device) for each in (asked.photo, asked.flow, asked.mask))
     edited, regions = edited.to(device), region_masks(flow, mask)
-    raft = load_flow_model(seen_by, READING_UPDATES, MAX_LEVELS, device)
+    raft = load_judge(seen_by, device)
     by_dis, by_raft = (flow_error(judge, photo, edited, flow, mask) for judge in (DisFlow(), raft))
     kept = appearance_kept(photo, edited, flow, mask)
     figures = {

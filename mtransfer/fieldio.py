@@ -18,7 +18,7 @@ from mtransfer.errors import InputError
 from mtransfer.field import FlowField, Size
 
 FLO_MAGIC = np.float32(202021.25)
-FLO_UNKNOWN_PX = 1e9  # Middlebury marks an unknown vector by a component above this
+UNKNOWN_PX = 1e9  # Middlebury, and files made from its, mark an unknown vector by a component this large or larger
 KITTI_STEP_PX = 1 / 64
 KITTI_ZERO = 2**15
 # What numpy, zipfile and torch make of a broken file: of its text, of its compression, of sizes nobody has.
@@ -44,9 +44,9 @@ def save_field(field: FlowField, path: str | os.PathLike[str]) -> None:
 def load_field(path: str | os.PathLike[str], size: Size | None = None) -> FlowField:
     """Read a field of .npz, .npy, .flo, .png or .pth; `size` = (H, W) is the size it must have.
 
-    .npy and .pth (a tensor, nothing else is unpickled) may be [T,2,H,W], [2,H,W] or [H,W,2]. Vectors marked unknown
-    or invalid come back as 0 with confidence 0. Raises InputError for a file that is missing, unreadable, of another
-    size, or holds NaN.
+    .npy and .pth (a tensor, nothing else is unpickled) may be [T,2,H,W], [2,H,W] or [H,W,2]. Vectors marked invalid,
+    or unknown as Middlebury does in whatever format, come back as 0 with confidence 0. Raises InputError for a file
+    that is missing, unreadable, of another size, or holds NaN.
     """
     path = Path(path)
     if path.suffix.lower() not in DECODERS:
@@ -88,14 +88,10 @@ def _from_array(values: np.ndarray, confidence: np.ndarray | None = None) -> Flo
         raise InputError(f"flow values are {values.dtype}; they must be floats, in pixels")
     if values.ndim == 3:
         values = (values if values.shape[0] == 2 else values.transpose(2, 0, 1))[None]
-    flow = torch.from_numpy(values.astype(np.float32))
-    return FlowField.from_flow(flow, None if confidence is None else torch.from_numpy(confidence))
-
-
-def _from_known(flow: np.ndarray, known: np.ndarray) -> FlowField:
-    """Flow [H,W,2] whose vectors count only where known[H,W] is true."""
-    flow = np.where(known[..., None], flow, 0).transpose(2, 0, 1)[None]
-    return _from_array(flow, known[None, None].astype(np.float32))
+    known = ~(np.isfinite(values) & (np.abs(values) >= UNKNOWN_PX)).any(axis=1, keepdims=True)
+    flow = torch.from_numpy(np.where(known, values, 0).astype(np.float32))
+    field = FlowField.from_flow(flow, None if confidence is None else torch.from_numpy(confidence))
+    return FlowField(field.flow, field.confidence * torch.from_numpy(known))
 
 
 def _single_frame(field: FlowField, path: Path) -> np.ndarray:
@@ -138,9 +134,7 @@ def _decode_flo(content: bytes) -> FlowField:
     width, height = (int(side) for side in np.frombuffer(content[4:12], "<i4"))
     if min(width, height) < 1 or len(content) != 12 + 8 * width * height:
         raise InputError(f"the file says {width} x {height} pixels, which {len(content)} bytes do not hold")
-    flow = np.frombuffer(content[12:], "<f4").reshape(height, width, 2)
-    unknown = (np.isfinite(flow) & (np.abs(flow) > FLO_UNKNOWN_PX)).any(axis=-1)
-    return _from_known(flow, ~unknown)
+    return _from_array(np.frombuffer(content[12:], "<f4").reshape(1, height, width, 2).transpose(0, 3, 1, 2))
 
 
 def _encode_kitti(field: FlowField, path: Path) -> bytes:
@@ -159,7 +153,9 @@ def _decode_kitti(content: bytes) -> FlowField:
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise InputError("not a KITTI flow file (a 16-bit PNG of three channels)")
     flow = (pixels[..., :0:-1].astype(np.float32) - KITTI_ZERO) * KITTI_STEP_PX
-    return _from_known(flow, pixels[..., 0] > 0)
+    valid = pixels[..., 0] > 0
+    known = np.where(valid[..., None], flow, 0).transpose(2, 0, 1)[None]
+    return _from_array(known, valid[None, None].astype(np.float32))
 
 
 def _decode_pth(content: bytes) -> FlowField:

@@ -32,9 +32,12 @@ Frame = Float[Tensor, "3 _ _"]  # sizes may differ between the films of one call
 def write_gif(frames: Iterable[Frame], path: Path, fps: float, comment: str = "") -> None:
     """Write an endlessly repeating GIF with one palette, at most GIF_SIDE_PX large.
 
-    The dither is ordered, so that what stands still in the frames stands still in the GIF.
+    The dither is ordered, so that what stands still in the frames stands still in the GIF. Browsers show 50 frames a
+    second at most: of a faster film as many are taken as keep its pace.
     """
-    pictures = [to_bytes(fitted(frame, GIF_SIDE_PX)) for frame in frames]
+    every = max(1.0, fps * GIF_SHORTEST_MS / 1000)
+    chosen = (frame for index, frame in enumerate(frames) if math.ceil(index / every) < (index + 1) / every)
+    pictures = [to_bytes(fitted(frame, GIF_SIDE_PX)) for frame in chosen]
     palette = _palette(pictures)
     indexed = [_indexed(picture, palette) for picture in pictures]
     indexed[0].save(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float16, UInt8
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from mtransfer.field import FlowField, compose
@@ -33,10 +33,13 @@ Pictures = UInt8[Tensor, "N 3 H W"]
 
 @dataclass(frozen=True, eq=False)
 class Links:
-    """Flow from each of N frames to the next and back, float16[N-1,2,H,W] in pixels."""
+    """Flow from each of N frames to the next and back, float32[N-1,2,H,W] in pixels.
 
-    forward: Float16[Tensor, "M 2 H W"]
-    backward: Float16[Tensor, "M 2 H W"]
+    Half as many bits would make steps of 1/8 px of a motion of 128, and a large photo's are as many times larger.
+    """
+
+    forward: Float32[Tensor, "M 2 H W"]
+    backward: Float32[Tensor, "M 2 H W"]
 
     def step(self, index: int, towards: int, like: Tensor) -> FlowField:
         """The flow from frame `index` to its neighbour `towards` (1 or -1)."""
@@ -49,13 +52,13 @@ class Links:
 
 def read_links(model: FlowModel, pictures: Pictures, device: torch.device, report: Callable[[int, int], None]) -> Links:
     """Flow between neighbours among `pictures`, both ways; `report` is told how many are done, of how many."""
-    parts: list[tuple[Tensor, Tensor]] = []
-    for first in range(0, len(pictures) - 1, BATCH):
+    count, size = len(pictures) - 1, pictures.shape[-2:]
+    forward, backward = (torch.empty(count, 2, *size) for _ in range(2))
+    for first in range(0, count, BATCH):
         some = as_floats(pictures[first : first + BATCH + 1], device)
-        there, back = both_ways(model, some[:-1], some[1:])
-        parts.append((there.half().cpu(), back.half().cpu()))
-        report(min(first + BATCH, len(pictures) - 1), len(pictures) - 1)
-    forward, backward = (torch.cat(part) for part in zip(*parts, strict=True))
+        end = min(first + BATCH, count)
+        forward[first:end], backward[first:end] = both_ways(model, some[:-1], some[1:])
+        report(end, count)
     return Links(forward, backward)
 
 
@@ -70,7 +73,7 @@ def follow(links: Links, pictures: Pictures, start: int, wanted: Sequence[int], 
         last = max((towards * index for index in wanted), default=start) * towards
         found |= _follow_one_way(links, pictures, start, last, towards, set(wanted), device)
     flows, confidences = zip(*(found[index] for index in wanted), strict=True)
-    return FlowField(torch.cat(flows).float(), torch.cat(confidences).float())
+    return FlowField(torch.cat(flows), torch.cat(confidences))
 
 
 def _follow_one_way(
@@ -89,7 +92,7 @@ def _follow_one_way(
         field = _coasting(field, onward)
         speed = _speed(before, field, speed)
         if there in wanted:
-            found[there] = field.flow.half().cpu(), field.confidence.half().cpu()
+            found[there] = field.flow.float().cpu(), field.confidence.float().cpu()
     return found
 
 
@@ -174,5 +177,5 @@ def _lands_inside(flow: Tensor) -> Tensor:
 
 
 def _still(picture: Tensor) -> tuple[Tensor, Tensor]:
-    nothing = torch.zeros(1, 2, *picture.shape[-2:], dtype=torch.float16)
+    nothing = torch.zeros(1, 2, *picture.shape[-2:])
     return nothing, torch.ones_like(nothing[:, :1])

@@ -11,7 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mtransfer.errors import InputError
 from mtransfer.guidance import Energy
+from mtransfer.settings import visited
 
 # A power of 2, so that it changes no float32: the gradient of a mean over pixels is below float16's smallest number.
 HALF_PRECISION_SCALE = 4096.0
@@ -29,10 +31,13 @@ class Timesteps:
 
 
 def ddim_timesteps(alphas_cumprod: Float[Tensor, "T"], steps: int, start_t: int) -> Timesteps:
-    """`steps` uniform DDIM steps over the whole schedule, those up to `start_t` kept; the last goes to alpha_bar_0."""
-    last = len(alphas_cumprod) - 1
-    spacing = len(alphas_cumprod) // steps
-    rising = [min(t + 1, last) for t in range(0, len(alphas_cumprod), spacing) if t + 1 <= max(start_t, 1)]
+    """`steps` uniform DDIM steps over the whole schedule, those up to `start_t` kept; the last goes to alpha_bar_0.
+
+    Raises InputError for more steps than the schedule has noise levels.
+    """
+    if steps > len(alphas_cumprod):
+        raise InputError(f"sampler.steps {steps}: the model knows {len(alphas_cumprod)} noise levels; ask for no more")
+    rising = visited(steps, start_t, len(alphas_cumprod))
     alpha_bar = [float(alphas_cumprod[t]) for t in rising]
     previous = [float(alphas_cumprod[0]), *alpha_bar[:-1]]
     return Timesteps(rising[::-1], alpha_bar[::-1], previous[::-1])
@@ -151,6 +156,11 @@ def _evaluate(
         if not through:
             variable = x0 = x0.detach().requires_grad_(True)
         energy = guide.energy(guide.decode(x0))
+        if not bool(energy.total.isfinite().all()):  # whose gradient would crash grid_sample (pytorch issue 24823)
+            raise InputError(
+                f"sampler.weight {guide.weight:g}: with these sampler.w_flow and sampler.w_color it drove the picture "
+                "out of all bounds; use smaller ones"
+            )
         (gradient,) = torch.autograd.grad(HALF_PRECISION_SCALE * energy.total.sum(), variable)
     gradient = gradient / HALF_PRECISION_SCALE
     noise = noise.detach()
@@ -164,7 +174,7 @@ def _limit(push: Tensor, noise: Tensor, guide: Guide) -> Tensor:
     size = _norm(push).view(-1, 1, 1, 1)
     if guide.relative:
         share = abs(guide.weight) * _norm(noise).view(-1, 1, 1, 1)
-        return push * share / size.clamp_min(1e-12)
+        push, size = push * share / size.clamp_min(1e-12), share
     return push * (guide.clip / size.clamp_min(1e-12)).clamp_max(1) if guide.clip else push
 
 

@@ -172,12 +172,20 @@ def load_flow_model(name: str, updates: int, levels: int, device: torch.device) 
         return FlowNet(build_raft("embedded", _existing(EMBEDDED_FLOW)), updates, levels).to(device)
     if name not in BUILDERS:
         raise InputError(f"--flow-model {name}: use auto, embedded, raft_large, raft_small or dis")
-    return FlowNet(build_raft(name, _checkpoint(name)), updates).to(device)
+    return FlowNet(build_raft(name, _checkpoint(name)), updates, levels).to(device)
+
+
+def load_judge(name: str, device: torch.device) -> FlowNet | DisFlow:
+    """What measures, more slowly and surely than what guides: see `load_flow_model`, whose names it takes.
+
+    The embedded net looks coarse to fine; torchvision's were trained on large motions and look once.
+    """
+    return load_flow_model(name, READING_UPDATES, MAX_LEVELS if resolve_flow_model(name) == "embedded" else 1, device)
 
 
 def load_reader(name: str, device: torch.device) -> FlowModel:
-    """What reads clips, more slowly and surely than what guides: see `load_flow_model`, whose names it takes."""
-    model = load_flow_model(name, READING_UPDATES, MAX_LEVELS, device)
+    """What reads clips: as `load_judge`, the embedded net together with dense inverse search."""
+    model = load_judge(name, device)
     return FusedFlow(model) if isinstance(model, FlowNet) and resolve_flow_model(name) == "embedded" else model
 
 

@@ -18,7 +18,7 @@ from mtransfer.errors import InputError, ModelError
 from mtransfer.field import FlowField, resize
 from mtransfer.guidance import EnergyTerm, FlowModel, MotionGuidance
 from mtransfer.loop import Anchor, Guide, Step, Timesteps, ddim_timesteps, invert, sample_steps
-from mtransfer.settings import SamplerSettings
+from mtransfer.settings import SamplerSettings, guided
 
 Callback = Callable[[Any, int, int, dict[str, Any]], dict[str, Any] | None]
 DETAIL_PX = 3  # what is finer stays the draft's own where a net betters a draft
@@ -142,11 +142,10 @@ class Plan:
         """The loop with this job's anchors and guidance. `tick` is called at each evaluation that comes before it."""
         chosen, count = self.settings, len(self.timesteps.t)
         start, anchors = self._start(eps, tick)
-        low, high = (round(share * count) for share in chosen.window)
         guide = Guide(
             guidance,
             lambda z: self._seen(self.pipe.decode_for_guidance(z)),
-            [float(low <= index < high and chosen.weight > 0) for index in range(count)],
+            [float(inside and chosen.weight > 0) for inside in guided(chosen.window, count)],
             chosen.weight,
             chosen.clip,
             chosen.through_denoiser,

@@ -4,12 +4,13 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mtransfer.errors import InputError
-from mtransfer.settings import SamplerSettings, load_preset
+from mtransfer.settings import REFUSED, SamplerSettings, load_preset, refuse
 
-MOST_FPS = 1000.0
+LEAST_FPS, MOST_FPS = 0.01, 1000.0  # below, a GIF has no number for how long a frame is shown
+MOST_STRENGTH = 1000.0
 DESCRIPTION_OF_SUBJECT = "x,y | x0,y0,x1,y1 | mask file | all"
 
 
@@ -69,7 +70,7 @@ class PhotoRecipe(Recipe):
     segmenter: Literal["embedded", "grabcut", "sam"] = Field(
         "embedded", description="finds and cuts out the subject: embedded (a saliency net) | grabcut (colours) | sam"
     )
-    strength: float = Field(1.0, description="factor on the motion")
+    strength: float = Field(1.0, ge=-MOST_STRENGTH, le=MOST_STRENGTH, description="factor on the motion")
     flow_model: Literal["auto", "embedded", "raft_large", "raft_small", "dis"] = Field(
         "auto",
         description="reads the clip and guides: auto | embedded | raft_large | raft_small; dis reads only, auto guides",
@@ -78,6 +79,12 @@ class PhotoRecipe(Recipe):
         "auto", description="decodes what guidance looks at: auto (taesd if on disk) | vae | taesd | a folder"
     )
     noise: Path | None = Field(None, description="start noise of a generated photo, for sampler.start=own")
+
+    @model_validator(mode="after")
+    def _noise_is_begun_with(self) -> Self:
+        if self.noise is not None and self.sampler.start != "own":
+            refuse(f"--noise {self.noise}: sampler.start={self.sampler.start} ignores it; add --set sampler.start=own")
+        return self
 
 
 class ClipRecipe(PhotoRecipe):
@@ -99,6 +106,15 @@ class ClipRecipe(PhotoRecipe):
     )
     strength_mask: Path | None = Field(None, description="grey picture of the photo's size: how much of it to apply")
 
+    @model_validator(mode="after")
+    def _turned_onto_a_subject(self) -> Self:
+        if self.align == "none" and (self.turn or self.mirror):
+            flag = "--turn" if self.turn else "--mirror"
+            refuse(
+                f"{flag}: --align none lays frame onto frame as they are; choose another --align, or leave {flag} out"
+            )
+        return self
+
 
 class TransferRecipe(ClipRecipe):
     """Move the photo's subject the way the clip's moves."""
@@ -117,6 +133,12 @@ class AnimateRecipe(ClipRecipe):
     loop: Literal["none", "pingpong"] = Field("none", description="none | pingpong: there and back again")
     format: str = Field("mp4,gif,png", description="what to write: one or more of mp4,gif,png")
 
+    @model_validator(mode="after")
+    def _fps_can_be_written(self) -> Self:
+        if 0 < self.fps < LEAST_FPS:
+            refuse(f"--fps {self.fps:g}: give {LEAST_FPS:g} to {MOST_FPS:g} frames a second; 0: as fast as the clip")
+        return self
+
 
 class EditRecipe(PhotoRecipe):
     """Move the photo's subject along a flow file or elementary motions about its centroid."""
@@ -134,6 +156,12 @@ class GenerateRecipe(Recipe):
 
     preset: str = Field("paper", description="whose steps and guidance scale: paper | best | fast | sdedit | repaint")
     size: str = Field("", description="WIDTHxHEIGHT, multiples of 64 [default: the model's own square]")
+
+    @model_validator(mode="after")
+    def _takes_steps(self) -> Self:
+        if not self.sampler.steps:
+            refuse(f"--preset {self.preset}: takes no sampler.steps, and an image needs some; use --preset paper")
+        return self
 
 
 COMMANDS: dict[str, type[Recipe]] = {
@@ -162,6 +190,8 @@ def _set(values: dict[str, Any], override: str) -> None:
 
 def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
+    if first["type"] == REFUSED:
+        return first["msg"]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden" and isinstance(first["input"], dict):
         return f"{name}: there is no such table of settings; see docs/settings.md"

@@ -18,12 +18,11 @@ from mtransfer.field import FlowField
 from mtransfer.flow import DisFlow
 from mtransfer.guidance import FlowModel
 from mtransfer.metrics import background_psnr_db, flow_error
-from mtransfer.models import READING_UPDATES, load_flow_model, model_side_px
+from mtransfer.models import load_judge, model_side_px
 from mtransfer.part import Part, Tools, cut, load_tools, sample_parts, size_to_sample
 from mtransfer.photo import Photo
 from mtransfer.plan import Callback
 from mtransfer.preview import with_flow
-from mtransfer.raft import MAX_LEVELS
 from mtransfer.recipe import PhotoRecipe
 from mtransfer.run import Run
 from mtransfer.subject.subject import Subject, with_mask
@@ -32,6 +31,7 @@ from mtransfer.window import WHOLE, Window, window
 SURROUNDINGS_SHARE = 0.35  # of what may change, on every side, for the model to go by
 NO_GENERATOR = "the embedded model betters a warp and is no generator; for a good picture use Stable Diffusion"
 ZERO_MOTION = "the motion asked for is zero, so nothing would move; ask for more, or for another --strength than 0"
+LONGEST = 16  # times the photo's long side: no motion is longer
 MEND_MEMORY = "use --low-memory, --model embedded or --device cpu"
 Panels = list[tuple[str, Tensor]]
 
@@ -86,8 +86,7 @@ def prepare(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: P
     """All of a job that comes before its sampling. Raises InputError when nothing would move, and ModelError."""
     recipe, own = run.recipe, photo.image[None].to(run.device)
     mask = subject.mask[None].to(run.device)
-    if not bool(flow.flow.any()):
-        raise InputError(ZERO_MOTION)
+    _require_motion(flow)
     with run.stage("warp"):
         background = take_out(own, mask)
         draft = make_draft(own, flow.flow.to(run.device), mask, background)
@@ -98,6 +97,16 @@ def prepare(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: P
     with run.stage("model"):
         tools = load_tools(run)
     return replace(job, where=where, tools=tools, part=cut(flow, own, mask, background, draft, where))
+
+
+def _require_motion(flow: FlowField) -> None:
+    if not bool(flow.flow.any()):
+        raise InputError(ZERO_MOTION)
+    longest_px, side_px = float(flow.flow.abs().max()), max(flow.size)
+    if longest_px > LONGEST * side_px:
+        raise InputError(
+            f"the motion asked for is {longest_px:.3g} px, on a photo of {side_px} px; ask for less, or check its unit"
+        )
 
 
 def finish(jobs: Sequence[Prepared]) -> list[TransferOutput]:
@@ -187,7 +196,7 @@ def _reporter(jobs: Sequence[Prepared]) -> Callback:
 def _measure(run: Run, own: Tensor, edited: Tensor, flow: FlowField, mask: Tensor, draft: Draft) -> dict[str, Any]:
     target = flow.flow.to(own)
     judges: dict[str, FlowModel] = {
-        "raft": load_flow_model(run.guide_name, READING_UPDATES, MAX_LEVELS, run.device),
+        "raft": load_judge(run.guide_name, run.device),
         "dis": DisFlow(),
     }
     errors = {f"flow_error_{name}": flow_error(judge, own, edited, target, mask) for name, judge in judges.items()}

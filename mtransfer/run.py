@@ -46,6 +46,7 @@ class Run:
     ) -> None:
         self.report, self.timings, self.watch = report, dict[str, float](), watch
         self.energy_terms, self._guide = energy_terms, guide
+        _require_effect(recipe, energy_terms)
         settled_recipe = settled(recipe)
         self.recipe = settled_recipe.model_copy(
             update={
@@ -69,8 +70,9 @@ class Run:
     def pipeline(self) -> MotionGuidedPipeline:
         """The sampler, with the decoder that guidance looks through."""
         pipe, name = pipeline_of(self.recipe), self.recipe.guidance_decoder
-        pipe.guidance_vae = None if name == "vae" else load_guidance_decoder(name, self.device, pipe.vae.dtype)
-        return pipe
+        if name == "vae":
+            return pipe
+        return pipe.guided_through(load_guidance_decoder(name, self.device, pipe.vae.dtype))
 
     def reader(self) -> FlowModel:
         """The flow estimator that reads clips."""
@@ -117,7 +119,36 @@ def start(
     watch: Watch | None = None,
     **values: Any,
 ) -> tuple[Run, R]:
-    if (recipe is None) == (not values):
-        raise InputError(f"give a {kind.__name__}, or its fields by name")
+    _require_one(kind, recipe, values)
     recipe = recipe or kind.build(values, [])
     return Run(recipe, report, guide, energy_terms, watch), recipe
+
+
+def _require_one(kind: type[Recipe], recipe: object, values: dict[str, Any]) -> None:
+    """Raises InputError unless there is either a recipe of this kind or fields."""
+    name = _with_article(kind.__name__)
+    if recipe is None and not values:
+        raise InputError(f"nothing to do: give {name}, or its fields by name, such as photo='a.jpg', strength=2")
+    if recipe is not None and not isinstance(recipe, kind):
+        raise InputError(f"{_with_article(type(recipe).__name__)} is not {name}; give one, or its fields by name")
+    if recipe is not None and values:
+        changes = ", ".join(f"'{key}': {value!r}" for key, value in values.items())
+        raise InputError(
+            f"{', '.join(values)}: cannot be given beside a recipe; change the recipe first: "
+            f"{kind.__name__}.build({{{changes}}}, [], recipe.model_dump())"
+        )
+
+
+def _with_article(name: str) -> str:
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+
+
+def _require_effect(recipe: PhotoRecipe, terms: Sequence[EnergyTerm]) -> None:
+    """Raises InputError for guidance by nothing; says so of a prompt that nobody reads."""
+    chosen = recipe.sampler
+    if chosen.steps and chosen.weight and not (chosen.w_flow or chosen.w_color or terms):
+        raise InputError(
+            "sampler.w_flow 0 and sampler.w_color 0: leave nothing to guide by; keep one, or set sampler.weight=0"
+        )
+    if not chosen.steps and (recipe.prompt or recipe.negative_prompt):
+        warn(f"--prompt: --preset {recipe.preset} asks no model, so it has no effect")

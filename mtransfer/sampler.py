@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mtransfer.denoiser import Prompt
 from mtransfer.draft import Draft, blend, make_draft
-from mtransfer.errors import InputError
+from mtransfer.errors import InputError, ModelError
 from mtransfer.guidance import Energy, EnergyTerm, FlowModel
 from mtransfer.loop import ddim_timesteps
 from mtransfer.plan import Callback, Plan, build_denoiser, nothing_known, unguided
@@ -23,6 +23,10 @@ from mtransfer.subject.mask_refinement import snapped_along
 
 OutputType = Literal["pil", "pt", "np"]
 SIDE_MULTIPLE = 64
+SCHEDULE = (
+    *("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas"),
+    *("prediction_type", "rescale_betas_zero_snr"),
+)
 
 
 @dataclass
@@ -58,12 +62,10 @@ class MotionGuidedPipeline(DiffusionPipeline):
         guidance_vae: Any = None,
     ) -> None:
         super().__init__()
-        # A DDIM scheduler built from another's config inherits clip_sample=True, which ruins latents.
-        scheduler = DDIMScheduler.from_config(scheduler.config, clip_sample=False)
         self.register_modules(
             vae=vae,
             unet=unet,
-            scheduler=scheduler,
+            scheduler=as_ddim(scheduler),
             tokenizer=tokenizer,
             text_encoder=text_encoder,
             guidance_vae=guidance_vae,
@@ -122,6 +124,7 @@ class MotionGuidedPipeline(DiffusionPipeline):
         assert step is not None
         with torch.no_grad():
             painted = plan.with_the_drafts_detail(self.decode_latents(step.z))
+            _require_finite(painted, settings)
             # Over the photo with a feathered edit mask: pixels that nothing asked to change are the photo's own.
             result = blend(photo, painted.clamp(0, 1), draft.edit)
         return MotionGuidedOutput(_as_type(result, output_type), draft, energy, evaluations)
@@ -149,6 +152,12 @@ class MotionGuidedPipeline(DiffusionPipeline):
         for done, latents in enumerate(unguided(eps, noise, timesteps)):  # noqa: B007 - the last are the image
             on_step(done, len(timesteps.t))
         return self.decode_latents(latents).clamp(0, 1), noise
+
+    def guided_through(self, guidance_vae: Any) -> "MotionGuidedPipeline":
+        """A pipeline of the same parts whose guidance decodes by this; the pipeline itself, which others use, stays."""
+        other = type(self)(**self.components | {"guidance_vae": guidance_vae})
+        other.set_progress_bar_config(**getattr(self, "_progress_bar_config", {}))
+        return other
 
     def save_memory(self) -> None:
         """Trade time for memory: one image at a time through the autoencoder, activations of the net computed twice."""
@@ -193,6 +202,21 @@ class MotionGuidedPipeline(DiffusionPipeline):
         return embeddings
 
 
+def as_ddim(scheduler: Any) -> DDIMScheduler:
+    """The noise schedule of any of diffusers' schedulers, for DDIM.
+
+    All is named: `from_config` puts this class's defaults in place of values that an object has by default, and clips
+    samples, which ruins latents. Raises ModelError for a scheduler that has no such schedule.
+    """
+    config = dict(scheduler.config)
+    if "beta_start" not in config:
+        raise ModelError(
+            f"scheduler {type(scheduler).__name__}: has no noise schedule that DDIM takes; use another model"
+        )
+    schedule = {name: config[name] for name in SCHEDULE if name in config}
+    return DDIMScheduler(**schedule, clip_sample=False, thresholding=False, set_alpha_to_one=False, steps_offset=1)
+
+
 def _covered(photo: Tensor, flow: Tensor, mask: Tensor | None, settings: SamplerSettings) -> tuple[Tensor, Tensor]:
     """The masks of a batch and the flow in them."""
     if mask is None or not settings.snap_mask:
@@ -230,6 +254,14 @@ def _as_type(images: Tensor, output_type: OutputType) -> Any:
     if output_type == "np":
         return arrays
     return [Image.fromarray((255 * array).round().astype(np.uint8)) for array in arrays]
+
+
+def _require_finite(painted: Tensor, settings: SamplerSettings) -> None:
+    if not bool(painted.isfinite().all()):
+        raise InputError(
+            f"sampler.guidance_scale {settings.guidance_scale:g}, sampler.weight {settings.weight:g}: drove the "
+            "picture out of all bounds; use smaller ones, or --dtype float32"
+        )
 
 
 def _check(photo: Tensor, flow: Tensor) -> None:

@@ -2,13 +2,17 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NoReturn, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from mtransfer.errors import InputError
 
 PACKAGE = Path(__file__).parent
+TRAINED = 1000  # noise levels of the schedule that settings count in
+SMALLEST_LOOK_PX = 32  # at which guidance still sees something
+REFUSED = "refused"  # type of an error whose message is the whole line
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -43,10 +47,45 @@ class SamplerSettings(BaseModel):
     flow_updates: int = Field(ge=1, le=32, description="RAFT updates in guidance")
     flow_levels: int = Field(ge=1, le=3, description="RAFT sizes in guidance, coarse to fine")
 
+    @model_validator(mode="after")
+    def _each_does_something(self) -> Self:
+        low, high = self.window
+        given = f"sampler.window [{low:g}, {high:g}]"
+        if low > high:
+            refuse(f"{given}: ends before it begins; write the smaller share first")
+        count = len(visited(self.steps, self.start_t)) if self.steps else 0
+        if count and self.weight and not any(guided(self.window, count)):
+            refuse(f"{given}: holds none of the {count} steps, so nothing guides; widen it, or set sampler.weight=0")
+        if 0 < self.guidance_side_px < SMALLEST_LOOK_PX:
+            given = f"sampler.guidance_side_px {self.guidance_side_px}"
+            refuse(f"{given}: shows guidance nothing; give {SMALLEST_LOOK_PX} or more, or 0 for the sampler's own")
+        return self
+
     @classmethod
     def from_preset(cls, name: str, **changes: Any) -> Self:
         """The settings of a preset, some of them changed. Raises InputError for a preset that is not there."""
         return cls.model_validate(load_preset(name) | changes)
+
+
+def visited(steps: int, start_t: int, trained: int = TRAINED) -> list[int]:
+    """The timesteps, rising, of `steps` uniform DDIM steps over `trained` noise levels that `start_t` of 1000 allows.
+
+    At least one; the first is 1, as Stable Diffusion's schedulers have it, or 0 where every level is a step.
+    """
+    offset = int(steps < trained)
+    highest = max(1, start_t * trained // TRAINED)
+    return [t for index in range(steps) if (t := index * trained // steps + offset) <= highest]
+
+
+def guided(window: tuple[float, float], count: int) -> list[bool]:
+    """Which of `count` steps lie in a window of shares."""
+    low, high = (round(share * count) for share in window)
+    return [low <= index < high for index in range(count)]
+
+
+def refuse(message: str) -> NoReturn:
+    """End validation with this line."""
+    raise PydanticCustomError(REFUSED, "{message}", {"message": message})
 
 
 def load_preset(name: str) -> dict[str, Any]:

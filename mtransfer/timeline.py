@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from mtransfer.clip import Clip, parse_position, require_pair
 from mtransfer.console import warn
 from mtransfer.errors import InputError
-from mtransfer.recipe import MOST_FPS
+from mtransfer.recipe import LEAST_FPS, MOST_FPS
 
 MOST_FRAMES = 300
 FORMATS = ("mp4", "gif", "png")
@@ -53,9 +53,16 @@ def _end(text: str, clip: Clip) -> int:
 
 
 def shown_fps(frames: Sequence[int], clip: Clip) -> float:
-    """At how many frames a second these frames of the clip pass as fast as in the clip itself, MOST_FPS at most."""
+    """At how many frames a second these frames of the clip pass as fast as in the clip itself.
+
+    LEAST_FPS at least and MOST_FPS at most. Raises InputError when the clip says that no time passes.
+    """
     passed_s = clip.timestamps_s[frames[-1]] - clip.timestamps_s[frames[0]]
-    return min(round((len(frames) - 1) / passed_s, 3), MOST_FPS)
+    if passed_s <= 0:
+        raise InputError(
+            f"{clip.path}: no time passes from frame {frames[0]} to {frames[-1]}, so it has no rate; give one, --fps 24"
+        )
+    return min(max(round((len(frames) - 1) / passed_s, 3), LEAST_FPS), MOST_FPS)
 
 
 def play_order(count: int, loop: str) -> list[int]:

@@ -14,11 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 import mtransfer
-from mtransfer import EditRecipe, InputError, MotionGuidedPipeline, edit, transfer
+from mtransfer import EditRecipe, InputError, MotionGuidedPipeline, TransferRecipe, edit, transfer
 from mtransfer.fieldio import save_field
 from mtransfer.guidance import EnergyTerm, FlowModel
 from mtransfer.loop import ddim_timesteps
 from mtransfer.models import load_pipeline
+from mtransfer.run import _require_one
 from mtransfer.settings import SamplerSettings
 
 CPU = torch.device("cpu")
@@ -158,8 +159,10 @@ def test_a_transfer_by_keywords(home) -> None:
 @pytest.mark.parametrize(
     ("job", "given", "said"),
     [
-        (edit, {}, "give a EditRecipe, or its fields by name"),
-        (transfer, {}, "give a TransferRecipe, or its fields by name"),
+        (edit, {}, "nothing to do: give an EditRecipe, or its fields by name, such as photo='a.jpg'"),
+        (transfer, {}, "nothing to do: give a TransferRecipe, or its fields by name"),
+        (edit, {"photo": "a.png", "noise": "n.safetensors"}, "--noise n.safetensors: sampler.start=warp ignores it"),
+        (edit, {"photo": "a.png", "sampler": {"w_flow": 0, "w_color": 0}}, "sampler.w_flow 0 and sampler.w_color 0: "),
         (edit, {"photo": "absent.png", "translate": "8,0"}, "absent.png does not exist"),
         (edit, {"photo": "a.png", "preset": "slow"}, "--preset slow: unknown"),
         (edit, {"photo": "a.png", "sampler": {"stepz": 3}}, "sampler.stepz 3: extra inputs"),
@@ -173,9 +176,28 @@ def test_keywords_that_do_not_fit_are_refused(job, given, said) -> None:
 
 
 def test_a_recipe_and_keywords_are_not_mixed(home) -> None:
+    """The line says how to change a recipe, and it works as it stands."""
     recipe = EditRecipe.build({"photo": home / "photo.png", "translate": "8,0"}, [])
-    with pytest.raises(InputError, match="give a EditRecipe, or its fields by name"):
-        edit(recipe, preset="draft")
+    with pytest.raises(InputError, match=r"^preset, strength: cannot be given beside a recipe; ") as error:
+        edit(recipe, preset="draft", strength=2)
+    way = str(error.value).partition("change the recipe first: ")[2]
+    changed = eval(way, {"EditRecipe": EditRecipe, "recipe": recipe})
+    assert (changed.preset, changed.sampler.steps, changed.strength) == ("draft", 0, 2)
+    assert (changed.photo, changed.translate) == (recipe.photo, recipe.translate)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [("photo.jpg", "a str is not a TransferRecipe"), (EditRecipe, "an EditRecipe is not a Tr")]
+)
+def test_what_is_no_recipe_of_the_kind_is_refused(given, said) -> None:
+    recipe = given if isinstance(given, str) else given.build({"photo": "a.png"}, [])
+    with pytest.raises(InputError, match=f"^{said}.*; give one, or its fields by name$"):
+        _require_one(TransferRecipe, recipe, {})
+
+
+def test_a_prompt_that_nobody_reads_is_said_to_be(home, capsys) -> None:
+    edit(photo=home / "photo.png", translate="8,0", subject="70,80", preset="draft", prompt="a disc")
+    assert "--prompt: --preset draft asks no model, so it has no effect" in capsys.readouterr().err
 
 
 def test_an_energy_of_ones_own_counts(home) -> None:

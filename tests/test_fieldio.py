@@ -83,6 +83,23 @@ def test_unknown_vectors_of_middlebury_have_no_confidence(field, tmp_path) -> No
     assert again.confidence.sum() == 6 * 9 - 1
 
 
+@pytest.mark.parametrize("mark", [1e9, -1e9, 1e10, 1.6e9])
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".flo", ".pth"])
+def test_unknown_vectors_are_no_motion_in_any_format(field, tmp_path, suffix, mark) -> None:
+    flow, path = field.flow.clone(), tmp_path / f"flow{suffix}"
+    flow[0, 1, 2, 3] = mark
+    if suffix == ".pth":
+        torch.save(flow, path)
+    else:
+        save_field(FlowField(flow, field.confidence), path)
+    again, known = load_field(path), torch.ones(6, 9, dtype=torch.bool)
+    known[2, 3] = False
+    assert (again.flow[0, :, 2, 3].tolist(), float(again.confidence[0, 0, 2, 3])) == ([0, 0], 0)
+    torch.testing.assert_close(again.flow[..., known], flow[..., known], rtol=0, atol=0)
+    wanted = field.confidence if suffix == ".npz" else torch.ones_like(field.confidence)
+    torch.testing.assert_close(again.confidence[..., known], wanted[..., known], rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("layout", [(0, 1, 2), (1, 2, 0)])
 def test_published_tensors_are_read_in_every_layout(field, tmp_path, layout) -> None:
     flow = field.flow[0].permute(layout).contiguous()

@@ -52,7 +52,16 @@ def test_what_stands_still_does_not_flicker_in_a_gif(tmp_path) -> None:
     assert not np.diff(pixels.astype(int), axis=0)[:, ~covered].any()
 
 
-@pytest.mark.parametrize("fps", [7.0, 12.0, 24.0, 30.0])
+@pytest.mark.parametrize("fps", [60.0, 119.88, 240.0, 1000.0])
+def test_a_gif_of_a_faster_film_keeps_its_pace(tmp_path, fps) -> None:
+    """Browsers show at most 50 frames a second, so not every frame is in it."""
+    pixels, durations, _ = gif(tmp_path / "a.gif", moving_disc(120), fps)
+    assert set(durations) == {20}
+    assert sum(durations) == pytest.approx(1000 * 120 / fps, abs=20)
+    assert len(pixels) == len(durations)
+
+
+@pytest.mark.parametrize("fps", [0.01, 7.0, 12.0, 24.0, 30.0])
 def test_a_gif_keeps_the_rate(tmp_path, fps) -> None:
     _, durations, _ = gif(tmp_path / "a.gif", moving_disc(25), fps)
     assert sum(durations) == pytest.approx(1000 * 25 / fps, abs=10)

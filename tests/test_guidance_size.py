@@ -11,6 +11,8 @@ from tiny_sd import build_tiny_sd
 
 from mtransfer.errors import InputError, ModelError
 from mtransfer.models import load_guidance_decoder, load_pipeline, resolve_guidance_decoder
+from mtransfer.recipe import EditRecipe
+from mtransfer.run import Run
 from mtransfer.sampler import MotionGuidedPipeline
 
 CPU = torch.device("cpu")
@@ -73,6 +75,18 @@ def test_the_small_decoder_is_asked_for_by_name(tiny_sd, taesd, tmp_path, capsys
     ended = command(capsys, *words, "--guidance-decoder", tmp_path, "-o", tmp_path / "none")
     assert ended.code == 1
     assert "cannot be loaded" in ended.message
+
+
+def test_jobs_of_one_process_keep_their_own_decoders(tiny_sd, taesd) -> None:
+    recipes = [
+        EditRecipe.build({"photo": KITE, "model": str(tiny_sd), "guidance_decoder": name}, [])
+        for name in ("vae", str(taesd), "vae")
+    ]
+    pipes = [Run(recipe, lambda *_: None, None, ()).pipeline() for recipe in recipes]
+    assert [pipe.guidance_vae is None for pipe in pipes] == [True, False, True]
+    assert isinstance(pipes[1].guidance_vae, AutoencoderTiny)
+    assert all(pipe.unet is pipes[0].unet and pipe.vae is pipes[0].vae for pipe in pipes)  # loaded once
+    assert torch.equal(pipes[1].scheduler.alphas_cumprod, pipes[0].scheduler.alphas_cumprod)
 
 
 def test_without_it_on_disk_the_vae_decodes(monkeypatch, tmp_path) -> None:

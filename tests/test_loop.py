@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mtransfer.errors import InputError
 from mtransfer.guidance import MotionGuidance
 from mtransfer.loop import Anchor, Guide, Step, Timesteps, ddim_timesteps, invert, sample_steps
 
@@ -153,6 +154,24 @@ def test_timesteps_of_the_paper() -> None:
     assert ddim_timesteps(bars, 50, 400).t == [t for t in ddim_timesteps(bars, 50, 1000).t if t <= 400]
 
 
+@pytest.mark.parametrize("trained", [100, 1000])
+def test_as_many_steps_as_were_asked_for_each_at_a_level_of_its_own(trained) -> None:
+    bars = torch.linspace(0.999, 0.01, trained)
+    for steps in range(1, trained + 1):
+        found = ddim_timesteps(bars, steps, 1000)
+        assert len(set(found.t)) == len(found.t) == steps
+        assert found.t == sorted(found.t, reverse=True)
+        assert 0 <= found.t[-1] <= found.t[0] < trained
+    half = [t for t in ddim_timesteps(bars, 50, 1000).t if t <= trained // 2]
+    assert ddim_timesteps(bars, 50, 500).t == half
+
+
+@pytest.mark.parametrize(("steps", "trained"), [(1001, 1000), (600, 100)])
+def test_more_steps_than_noise_levels_are_refused(steps, trained) -> None:
+    with pytest.raises(InputError, match=rf"^sampler.steps {steps}: the model knows {trained} noise levels"):
+        ddim_timesteps(torch.linspace(0.999, 0.01, trained), steps, 1000)
+
+
 def test_gradient_at_x0_is_that_through_a_constant_denoiser() -> None:
     """With eps independent of z both gradients are the same by the chain rule."""
     toy = Toy("paper_noise")
@@ -173,6 +192,30 @@ def test_relative_guidance_has_the_asked_share_of_the_noise_estimate() -> None:
     plain = toy.eps(toy.g["z_start"], 400).norm()
     step = next(iter(sample_steps(toy.eps, toy.g["z_start"], timesteps, draw=lambda: toy.g["noise"][0], guide=guide)))
     assert step.guidance_norm.item() == pytest.approx(0.25 * plain.item(), rel=1e-5)
+
+
+def test_the_greatest_norm_bounds_relative_guidance_too() -> None:
+    toy = Toy("paper_noise")
+    guide = Guide(toy.guidance(), toy.decode, [1.0], weight=0.25, clip=0.5, through_denoiser=False, relative=True)
+    drawn = toy.g["noise"][0]
+    step = next(
+        iter(sample_steps(toy.eps, toy.g["z_start"], Timesteps([400], [0.3], [0.5]), draw=lambda: drawn, guide=guide))
+    )
+    assert step.guidance_norm.item() == pytest.approx(0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_guidance_that_leaves_all_bounds_is_said_to(relative) -> None:
+    """The gradient of a warp along what is no number would end the process."""
+    toy = Toy("paper_noise")
+
+    def decode(z: Tensor) -> Tensor:
+        return F.interpolate(torch.einsum("oc,bchw->bohw", toy.g["W_dec"], z), scale_factor=8, mode="nearest")
+
+    guide = Guide(toy.guidance(), decode, [1.0, 1.0, 1.0], weight=1e38, through_denoiser=False, relative=relative)
+    timesteps = Timesteps([600, 400, 200], [0.2, 0.4, 0.6], [0.4, 0.6, 0.9])
+    with pytest.raises(InputError, match=r"^sampler.weight 1e\+38: "):
+        list(sample_steps(toy.eps, toy.g["z_start"], timesteps, draw=lambda: toy.g["noise"][0], guide=guide))
 
 
 def test_an_anchor_lets_go_when_its_time_is_over() -> None:

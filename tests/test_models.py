@@ -15,11 +15,12 @@ from mtransfer.models import (
     choose_device,
     choose_dtype,
     load_flow_model,
+    load_judge,
     load_pipeline,
     model_side_px,
     resolve_model,
 )
-from mtransfer.raft import FlowNet, build_raft
+from mtransfer.raft import MAX_LEVELS, FlowNet, build_raft
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -204,7 +205,14 @@ def test_torchvisions_weights_are_preferred_when_they_are_there(monkeypatch, tmp
     found = load_flow_model("auto", 3, 2, CPU)
     assert isinstance(found, FlowNet)
     assert found.net.mask_predictor is not None  # which only the large one has
+    assert (found.updates, found.levels) == (3, 2)
+    assert load_judge("auto", CPU).levels == 1  # trained on motions as large as there are
     load_flow_model.cache_clear()
+
+
+def test_the_embedded_net_judges_coarse_to_fine() -> None:
+    assert load_judge("embedded", CPU).levels == MAX_LEVELS
+    assert isinstance(load_judge("dis", CPU), DisFlow)
 
 
 @pytest.mark.slow

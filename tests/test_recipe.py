@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from mtransfer.errors import InputError
-from mtransfer.recipe import AnimateRecipe, EditRecipe, Recipe, TransferRecipe
+from mtransfer.recipe import AnimateRecipe, EditRecipe, GenerateRecipe, Recipe, TransferRecipe
 from mtransfer.settings import SamplerSettings, load_preset, pipelines_folder
 
 PRESETS = sorted((pipelines_folder() / "presets").glob("*.toml"))
@@ -92,6 +92,13 @@ def test_overrides_read_toml_values_and_plain_words() -> None:
         ([], {"flow_model": "flownet"}, ["--flow-model 'flownet'", "'raft_large'"]),
         ([], {"preset": "slow"}, ["--preset slow", "best, draft, fast, paper, repaint, sdedit"]),
         (["prompt={a = 1}"], {}, ["--prompt {'a': 1}", "string"]),
+        (["sampler.steps=1001"], {}, ["sampler.steps 1001", "less than or equal to 1000"]),
+        (["sampler.window=[0.9, 0.2]"], {}, ["sampler.window [0.9, 0.2]", "smaller share first"]),
+        (["sampler.window=[0.9, 0.2]", "sampler.weight=0"], {}, ["sampler.window [0.9, 0.2]"]),
+        (["sampler.window=[0.5, 0.5]"], {}, ["sampler.window [0.5, 0.5]", "none of the 21 steps", "sampler.weight=0"]),
+        (["sampler.window=[0.48, 0.49]", "sampler.steps=40"], {}, ["[0.48, 0.49]", "none of the 10 steps"]),
+        (["sampler.guidance_side_px=31"], {}, ["sampler.guidance_side_px 31", "32 or more"]),
+        (["noise=n.safetensors"], {}, ["--noise n.safetensors", "sampler.start=warp", "sampler.start=own"]),
     ],
 )
 def test_what_does_not_fit_is_named_in_one_line(overrides, given, words) -> None:
@@ -99,6 +106,33 @@ def test_what_does_not_fit_is_named_in_one_line(overrides, given, words) -> None
         build(*overrides, **given)
     assert all(word in str(error.value) for word in words), str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "words"),
+    [
+        (AnimateRecipe, {"fps": 0.001}, ["--fps 0.001", "0.01 to 1000"]),
+        (AnimateRecipe, {"fps": 1001.0}, ["--fps 1001.0", "less than or equal to 1000"]),
+        (AnimateRecipe, {"fps": 1e300}, ["--fps 1e+300"]),
+        (TransferRecipe, {"align": "none", "mirror": True}, ["--mirror", "--align none"]),
+        (AnimateRecipe, {"align": "none", "turn": True}, ["--turn", "--align none"]),
+        (GenerateRecipe, {"preset": "draft"}, ["--preset draft", "sampler.steps", "--preset paper"]),
+    ],
+)
+def test_what_would_do_nothing_or_cannot_be_done_is_refused(kind, given, words) -> None:
+    inputs = {} if kind is GenerateRecipe else {"clip": "a.mp4", "photo": "a.png"}
+    with pytest.raises(InputError) as error:
+        kind.build(inputs | given, [])
+    assert all(word in str(error.value) for word in words), str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_does_something_is_taken() -> None:
+    assert build("sampler.window=[0.5, 0.5]", "sampler.weight=0").sampler.weight == 0
+    assert build("sampler.window=[0.5, 0.5]", preset="draft").sampler.steps == 0
+    assert build("noise=n.safetensors", "sampler.start=own").noise == Path("n.safetensors")
+    assert AnimateRecipe.build({"clip": "a.mp4", "photo": "a.png", "fps": 0.01}, []).fps == 0.01
+    assert GenerateRecipe.build({"preset": "draft"}, ["sampler.steps=4"]).sampler.steps == 4
 
 
 def test_a_missing_input_is_named_without_the_rest() -> None:

@@ -121,6 +121,11 @@ def test_flow_that_is_not_finite_is_refused(pipe, value) -> None:
         pipe(photo(), flow() * value, load_flow_model("embedded", 2, 1, CPU), settings())
 
 
+def test_a_picture_of_no_numbers_is_refused(pipe) -> None:
+    with pytest.raises(InputError, match=r"sampler\.weight 1e\+38: drove the picture out of all bounds"):
+        run(pipe, weight=1e38, window=(0.8, 1.0))
+
+
 def test_guidance_counts_only_inside_its_window(pipe) -> None:
     assert run(pipe, weight=0.0).evaluations == 0
     assert run(pipe, window=(0.0, 0.4)).evaluations == 2

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 import torch
 from command_line import command, contents
-from diffusers import DDIMScheduler
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    LCMScheduler,
+    PNDMScheduler,
+    SchedulerMixin,
+    TCDScheduler,
+)
 from PIL import Image
 from tiny_sd import add_safety_checker, build_tiny_sd
 from transformers import CLIPTextModel
@@ -21,7 +30,7 @@ from mtransfer.loop import Guide, Timesteps, ddim_timesteps, sample_steps
 from mtransfer.models import load_pipeline
 from mtransfer.plan import _fingerprint
 from mtransfer.recipe import load_preset
-from mtransfer.sampler import MotionGuidedPipeline
+from mtransfer.sampler import MotionGuidedPipeline, as_ddim
 from mtransfer.settings import SamplerSettings
 
 KITE = Path(__file__).parent.parent / "samples" / "kite.jpg"
@@ -114,6 +123,35 @@ def test_a_download_loads_with_or_without_its_safety_checker(whole, tiny_sd, tmp
     assert pipe.scheduler.config.beta_schedule == "scaled_linear"
     assert pipe.takes_prompt
     assert capfd.readouterr() == ("", "")
+
+
+def as_loaded(scheduler: SchedulerMixin, folder: Path) -> SchedulerMixin:
+    """The scheduler as a folder holds it, every value stated."""
+    scheduler.save_pretrained(folder)
+    return type(scheduler).from_pretrained(folder)
+
+
+@pytest.mark.parametrize("kind", [PNDMScheduler, DDPMScheduler, EulerDiscreteScheduler, TCDScheduler, LCMScheduler])
+@pytest.mark.parametrize("given", [{}, {"beta_schedule": "scaled_linear", "prediction_type": "v_prediction"}])
+def test_a_schedule_is_the_same_from_an_object_and_from_its_file(kind, given, tmp_path) -> None:
+    scheduler = kind(**given)
+    made, loaded = as_ddim(scheduler), as_ddim(as_loaded(scheduler, tmp_path))
+    assert dict(made.config) == dict(loaded.config)
+    assert torch.equal(made.alphas_cumprod, loaded.alphas_cumprod)
+    torch.testing.assert_close(made.alphas_cumprod, scheduler.alphas_cumprod)
+    chosen = made.config
+    assert (chosen.clip_sample, chosen.set_alpha_to_one, chosen.steps_offset, chosen.thresholding) == (
+        False,
+        False,
+        1,
+        False,
+    )
+    assert chosen.prediction_type == scheduler.config.prediction_type
+
+
+def test_a_scheduler_without_a_noise_schedule_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"^scheduler FlowMatchEulerDiscreteScheduler: has no noise schedule"):
+        as_ddim(FlowMatchEulerDiscreteScheduler())
 
 
 def test_the_text_encoder_has_its_weights(pipe, tiny_sd) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from mtransfer.clip import Clip
 from mtransfer.errors import InputError
+from mtransfer.recipe import LEAST_FPS, MOST_FPS
 from mtransfer.timeline import MOST_FRAMES, choose_frames, formats, play_order, shown_fps
 
 
@@ -80,6 +81,21 @@ def test_the_rate_is_the_clips_over_the_frames_taken() -> None:
     uneven = Clip(Path("a.mp4"), (90, 160), 1.0, (0.0, 0.1, 0.2, 0.9))
     assert shown_fps([0, 1, 2], uneven) == 10
     assert shown_fps([0, 3], uneven) == pytest.approx(1 / 0.9, abs=1e-3)
+
+
+def timed(*timestamps_s: float) -> Clip:
+    return Clip(Path("a.mp4"), (90, 160), 1.0, timestamps_s)
+
+
+@pytest.mark.parametrize("timestamps_s", [(0.5, 0.5, 0.5), (0.5, 0.6, 0.2)])
+def test_frames_in_which_no_time_passes_need_a_rate(timestamps_s) -> None:
+    with pytest.raises(InputError, match=r"^a.mp4: no time passes from frame 0 to 2, .* --fps 24$"):
+        shown_fps(range(3), timed(*timestamps_s))
+
+
+def test_rates_are_those_that_can_be_written() -> None:
+    assert shown_fps(range(2), timed(0.0, 1e-9)) == MOST_FPS
+    assert shown_fps(range(2), timed(0.0, 1e5)) == LEAST_FPS
 
 
 def test_pingpong_shows_neither_end_twice() -> None:

@@ -16,6 +16,7 @@ import torch
 
 from mtransfer.errors import InputError
 from mtransfer.media.video_writer import write_video
+from mtransfer.recipe import LEAST_FPS, MOST_FPS
 
 FRAMES = 16
 COLOURS = [(251.0, 0.0, 0.0), (0.0, 0.0, 0.0), (255.0, 255.0, 255.0), (30.0, 200.0, 90.0), (20.0, 60.0, 220.0)]
@@ -112,6 +113,15 @@ def test_a_film_reads_back_with_its_rate_and_its_comment(tmp_path) -> None:
         assert (stream.average_rate, stream.frames, stream.width, stream.height) == (12.5, 5, 48, 32)
         assert (film.metadata["comment"], stream.codec_context.pix_fmt) == ('{"seed": 7}', "yuv420p")
     assert b" threads=1 " in (tmp_path / "film.mp4").read_bytes()  # x264 writes its settings into the stream
+
+
+@pytest.mark.parametrize("fps", [LEAST_FPS, 0.5, 23.976, 119.88, MOST_FPS])
+def test_films_of_any_rate_that_may_be_asked_for_last_as_long_as_they_should(tmp_path, fps) -> None:
+    write_video(grainy(16, 16)[:6], tmp_path / "film.mp4", fps)
+    with av.open(str(tmp_path / "film.mp4")) as film:
+        stream = film.streams.video[0]
+        times_s = [float(frame.time) for frame in film.decode(stream)]
+    assert np.diff(times_s) == pytest.approx([1 / fps] * 5, rel=2e-3)
 
 
 @pytest.mark.parametrize(("name", "fps"), [("nowhere/a.mp4", 10), ("taken", 10), ("a.mp4", 0), ("a.mp4", float("nan"))])
