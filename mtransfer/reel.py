@@ -16,7 +16,8 @@ from mtransfer.errors import InputError, MTransferError
 from mtransfer.field import FlowField
 from mtransfer.fieldio import save_field
 from mtransfer.film import SIDE_BY_SIDE_PX, contact_sheet, side_by_side, write_gif
-from mtransfer.output import DISK_FULL, nearest, save_png
+from mtransfer.media.image import save_png
+from mtransfer.output import DISK_FULL, nearest
 from mtransfer.preview import sheet
 from mtransfer.scene import Scene, panels
 from mtransfer.stored import RECIPE_FILE

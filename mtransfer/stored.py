@@ -14,10 +14,10 @@ import tomli_w
 
 from mtransfer.cache import file_hash
 from mtransfer.errors import InputError
+from mtransfer.media.png import CHUNK
 from mtransfer.recipe import COMMANDS, Recipe, specs_of
 from mtransfer.settings import pipelines_folder
 
-CHUNK = "mtransfer"  # of a PNG
 RECIPE_FILE = "recipe.toml"
 RESULTS = ("edited.png", "generated.png")  # which carry theirs
 FILE_FIELDS = ("photo", "clip", "flow", "noise", "strength_mask")

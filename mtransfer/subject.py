@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mtransfer.errors import InputError
 from mtransfer.matte import enlarge_mask
-from mtransfer.photo import read_photo
+from mtransfer.media.image import read_photo
 
 WORK_SIDE_PX = 384  # GrabCut's cost grows with the area; edges are refined by resampling
 ITERATIONS = 5

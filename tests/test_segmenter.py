@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mtransfer import segmenter
 from mtransfer.errors import InputError, ModelError
-from mtransfer.photo import read_photo
+from mtransfer.media.image import read_photo
 from mtransfer.segmenter import box_hint, build_segmenter, find_subject, load_segmenter, point_hint
 from mtransfer.segmenters import segment_by
 

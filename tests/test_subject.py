@@ -7,8 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from mtransfer.errors import InputError
-from mtransfer.output import save_png
-from mtransfer.photo import read_photo
+from mtransfer.media.image import read_photo, save_png
 from mtransfer.subject import Subject, segment, subject_from_mask
 from mtransfer.warp import pixel_grid
 
