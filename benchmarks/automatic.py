@@ -24,9 +24,10 @@ from mtransfer.field import FlowField
 from mtransfer.fieldio import save_field
 from mtransfer.flow import estimate_field
 from mtransfer.guidance import FlowModel
+from mtransfer.media.image import save_png
 from mtransfer.models import EMBEDDED_SIDE_PX, load_reader
 from mtransfer.motion.motion_segmentation import moving_subjects, subject_motion_px, sure_places
-from mtransfer.output import save_json, save_png
+from mtransfer.output import save_json
 from mtransfer.preview import sheet, with_flow
 from mtransfer.warp import grow
 

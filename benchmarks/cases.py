@@ -11,10 +11,10 @@ from mtransfer.errors import InputError
 from mtransfer.field import FlowField, resize
 from mtransfer.fieldio import DECODERS, load_field
 from mtransfer.fill import fill_motion
+from mtransfer.media.image import read_photo
 from mtransfer.metrics import Regions, region_masks
 from mtransfer.models import EMBEDDED_SIDE_PX
 from mtransfer.part import model_size
-from mtransfer.photo import read_photo
 
 
 @dataclass(frozen=True, eq=False)

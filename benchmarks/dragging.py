@@ -14,9 +14,10 @@ from torch import Tensor
 
 from benchmarks.cases import Problem, benchmark_problems
 from mtransfer.dragging import drag
+from mtransfer.media.image import save_png
 from mtransfer.metrics import flow_error
 from mtransfer.models import load_judge, load_pipeline
-from mtransfer.output import save_json, save_png
+from mtransfer.output import save_json
 from mtransfer.preview import sheet, with_flow
 
 CPU = torch.device("cpu")

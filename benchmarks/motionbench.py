@@ -21,7 +21,8 @@ from benchmarks.staging import carried, imperfect, perfect, place_background, st
 from mtransfer.clip import write_video
 from mtransfer.field import FlowField
 from mtransfer.fieldio import save_field
-from mtransfer.output import save_json, save_png
+from mtransfer.media.image import save_png
+from mtransfer.output import save_json
 from mtransfer.preview import sheet, with_flow
 from mtransfer.subject.subject import with_mask
 from mtransfer.warp import vacated_mask

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmarks.cases import Problem
 from benchmarks.statistics import Rows, interval, values_of
-from mtransfer.output import save_png
+from mtransfer.media.image import save_png
 from mtransfer.preview import sheet
 
 TABLES = {

@@ -18,7 +18,7 @@ from mtransfer.clipmotion import read_motion, retargeted
 from mtransfer.console import strict_json
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
-from mtransfer.output import save_png
+from mtransfer.media.image import save_png
 from mtransfer.recipe import TransferRecipe
 from mtransfer.retarget import fit_similarity, retarget
 from mtransfer.run import start

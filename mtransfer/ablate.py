@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from mtransfer.console import Report
-from mtransfer.output import save_json, save_png, staged
+from mtransfer.media.image import save_png
+from mtransfer.output import save_json, staged
 from mtransfer.preview import sheet
 from mtransfer.recipe import EditRecipe
 from mtransfer.render import Panels
@@ -47,7 +48,7 @@ def ablate_to_folder(
         for name, settings in variants(recipe.sampler).items():
             output = edit(recipe.model_copy(update={"sampler": settings}), report=report)
             panels += [("photo", output.panels[0][1])] if not panels else []
-            panels.append((name, output.frames[0]))
+            panels.append((name, output.seen[0]))
             table[name] = _row(output.metrics, output.timings)
         save_png(sheet(panels), stage / "ablation.png")
         made_by = {"recipe": recipe.model_dump(mode="json")} if metadata else {}

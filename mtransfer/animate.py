@@ -19,8 +19,8 @@ from torch import Tensor
 from mtransfer.evaluation.moved_as_asked import moved_as_asked, within_px
 from mtransfer.field import FlowField, resize
 from mtransfer.flow import DisFlow
+from mtransfer.media.image import save_png
 from mtransfer.metrics import flow_error
-from mtransfer.output import save_png
 from mtransfer.painter import Painter
 from mtransfer.part import load_tools
 from mtransfer.plan import Callback

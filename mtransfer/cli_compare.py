@@ -124,7 +124,8 @@ def compare_to_folder(asked: "Asked", out: Path, *, overwrite: bool, report: "Re
     """Compare, and write report.html, sheet.png, compare.json, compare.csv, flow.npz and every method's picture."""
     from mtransfer.compare import compare as run_all
     from mtransfer.job import versions
-    from mtransfer.output import save_json, save_png, staged
+    from mtransfer.media.image import save_png
+    from mtransfer.output import save_json, staged
     from mtransfer.preview import sheet, with_flow
     from mtransfer.report import page
 

@@ -173,7 +173,7 @@ class _Work:
         with _once(self.said):
             output = edit(_recipe_of(name, self.recipe, self.flow_file))
         seconds = sum(output.timings.get(stage, 0.0) for stage in OF_THE_METHOD)
-        return output.frames, seconds, {"preset": output.recipe.preset, **output.recipe.sampler.model_dump(mode="json")}
+        return output.seen, seconds, {"preset": output.recipe.preset, **output.recipe.sampler.model_dump(mode="json")}
 
     def _other(self, name: str) -> tuple[Tensor, float, dict[str, Any]]:
         """A method with a way of its own: warps at the photo's size, the others at their model's."""

@@ -32,10 +32,10 @@ class Draft:
 
 
 def make_draft(
-    photo: Float[Tensor, "1 3 H W"],
+    photo: Float[Tensor, "1 C H W"],
     flow: Float[Tensor, "1 2 H W"],
     mask: Float[Tensor, "1 1 H W"],
-    background: Float[Tensor, "1 3 H W"] | None = None,
+    background: Float[Tensor, "1 C H W"] | None = None,
     inverted_side_px: int = INVERTED_SIDE_PX,
 ) -> Draft:
     """Move the masked subject of `photo` along `flow` over the background, by default the photo without its subject.
@@ -80,7 +80,7 @@ def halo_px(photo: Tensor) -> int:
     return max(2, round(HALO_SHARE * max(photo.shape[-2:])))
 
 
-def blend(photo: Float[Tensor, "B 3 H W"], edited: Float[Tensor, "B 3 H W"], edit: Tensor) -> Float[Tensor, "B 3 H W"]:
+def blend(photo: Float[Tensor, "B C H W"], edited: Float[Tensor, "B C H W"], edit: Tensor) -> Float[Tensor, "B C H W"]:
     """`edited` inside the edit mask [B,1,H,W], the photo's own pixels outside, a soft edge just inside the mask."""
     soft = feather((edit > 0).to(photo))
     return torch.where(soft > 0, photo + soft * (edited - photo), photo)

@@ -7,7 +7,7 @@ from mtransfer.errors import InputError
 from mtransfer.field import FlowField, affine_flow, compose, mask_field, pins_flow
 from mtransfer.fieldio import load_field
 from mtransfer.fill import fill_motion
-from mtransfer.photo import Photo
+from mtransfer.media.image import Photo
 from mtransfer.recipe import EditRecipe
 from mtransfer.subject.subject import Subject, subject_from_mask
 from mtransfer.warp import pixel_grid, sample

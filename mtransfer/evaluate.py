@@ -19,10 +19,10 @@ from mtransfer.errors import InputError
 from mtransfer.evaluation.moved_as_asked import moved_as_asked
 from mtransfer.fieldio import load_field
 from mtransfer.flow import DisFlow
+from mtransfer.media.image import read_photo
 from mtransfer.metrics import appearance_kept, background_difference, flow_error, region_masks, vacated_residue
 from mtransfer.models import load_judge
 from mtransfer.perceptual import clip_similarity
-from mtransfer.photo import read_photo
 from mtransfer.stored import find_inputs, read_stored
 from mtransfer.texture import sharpness
 
@@ -100,7 +100,8 @@ def read_result(folder: Path, photo: Path | None = None) -> tuple[Edit, Tensor]:
         raise InputError(f"{folder}: holds no {FLOW}; a result is measured against the flow it was made with")
     if photo is None:
         photo = _photo_of(folder)
-    source, edited = (read_photo(path).image[None] for path in (photo, folder / EDITED))
+    own = read_photo(photo)
+    source, edited = own.image[None], read_photo(folder / EDITED, matte=own.matte).image[None]
     if source.shape != edited.shape:
         sizes = " and ".join(f"{image.shape[-1]} x {image.shape[-2]}" for image in (source, edited))
         raise InputError(f"{photo}, {folder / EDITED}: {sizes} pixels; name the photo it was made from with --photo")

@@ -16,7 +16,7 @@ from mtransfer.gui_edit import PREVIEW_SIDE_PX, SETTLED_SIDE_PX, Shown, brushed,
 from mtransfer.gui_jobs import INPUTS, RESULT, jpeg
 from mtransfer.gui_store import LIMITS, MB, Session, Thing, look_at, require_suffix
 from mtransfer.gui_tasks import keep_mask, mask_of, scene_of, subjects_of
-from mtransfer.photo import read_photo
+from mtransfer.media.image import read_photo
 from mtransfer.subject.prompt import parse_numbers
 from mtransfer.subject.segment import segment
 

@@ -155,7 +155,7 @@ def look_at(session: Session, name: str, path: Path, kind: str) -> Thing:
         height, width = clip.size
         facts = {"width": width, "height": height, "frames": clip.frame_count, "fps": round(clip.average_fps, 3)}
     else:
-        from mtransfer.photo import read_photo
+        from mtransfer.media.image import read_photo
 
         height, width = read_photo(path).size
         facts = {"width": width, "height": height}

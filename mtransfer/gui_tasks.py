@@ -16,8 +16,7 @@ from mtransfer.fieldio import save_field
 from mtransfer.gui_edit import Motion, field_of, quantised
 from mtransfer.gui_jobs import INPUTS, Job, copied
 from mtransfer.gui_store import Session, Thing
-from mtransfer.output import save_png
-from mtransfer.photo import read_photo
+from mtransfer.media.image import read_photo, save_png
 from mtransfer.recipe import COMMANDS, EditRecipe
 from mtransfer.subject.mask_file import read_mask
 from mtransfer.subject.prompt import is_file

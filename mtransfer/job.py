@@ -15,7 +15,9 @@ from mtransfer.console import Report, warn
 from mtransfer.evaluation.moved_as_asked import in_words
 from mtransfer.fieldio import save_field
 from mtransfer.generate import generate
-from mtransfer.output import require_free, save_json, save_png, staged
+from mtransfer.media.image import save_png
+from mtransfer.media.png import write_png
+from mtransfer.output import require_free, save_json, staged
 from mtransfer.preview import sheet
 from mtransfer.recipe import AnimateRecipe, EditRecipe, GenerateRecipe, Recipe, TransferRecipe
 from mtransfer.reel import kept_frames, write_animation
@@ -85,7 +87,7 @@ def _moved(metrics: dict[str, Any]) -> dict[str, Any]:
 def write_moved(output: TransferOutput, stage: Path, *, metadata: bool) -> None:
     """Write the files of a moved photo into a folder that is there."""
     text = write_stored(output.recipe, versions(), mask_hash(output.subject.mask)) if metadata else ""
-    save_png(output.frames[0], stage / "edited.png", output.icc_profile, text)
+    write_png(output.pixels, stage / "edited.png", output.photo.icc_profile, text)
     save_png(sheet(output.panels), stage / "preview.png", recipe=text)
     save_field(output.flow, stage / "flow.npz")
     figures = {"seconds": output.timings, "metrics": output.metrics}

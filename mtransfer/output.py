@@ -9,18 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
-from torch import Tensor
-
 from mtransfer.console import strict_json
 from mtransfer.errors import InputError, MTransferError
-from mtransfer.stored import CHUNK
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-PNG_LEVEL = 4  # of 9: a third of the time of the usual 6 for 2 % more bytes
 NAMES = (
     *("ablation.png", "edited.png", "generated.png", "preview.png", "flow.npz", "noise.safetensors", "run.json"),
     *("animation.mp4", "animation.gif", "frames", "contact.png", "side_by_side.mp4", "recipe.toml", "report.html"),
@@ -85,17 +77,6 @@ def _move(stage: Path, out: Path) -> None:
             os.replace(path, wanted)
             undo.callback(os.rename, wanted, path)
         undo.pop_all()
-
-
-def save_png(image: Float[Tensor, "3 H W"], path: Path, icc_profile: bytes | None = None, recipe: str = "") -> None:
-    """Write an image in [0,1] as an 8-bit PNG that carries its recipe."""
-    pixels = (255 * image.detach().clamp(0, 1)).round().byte().permute(1, 2, 0).cpu().numpy()
-    text = PngInfo()
-    if recipe:
-        text.add_itxt(CHUNK, recipe)
-    Image.fromarray(np.ascontiguousarray(pixels)).save(
-        path, icc_profile=icc_profile, pnginfo=text, compress_level=PNG_LEVEL
-    )
 
 
 def save_json(values: dict[str, Any], path: Path) -> None:

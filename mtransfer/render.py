@@ -7,20 +7,24 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mtransfer.console import warn
+from mtransfer.cutout import with_alpha
 from mtransfer.draft import Draft, blend, make_draft, take_out
 from mtransfer.errors import InputError, MTransferError
 from mtransfer.evaluation.moved_as_asked import moved_as_asked, within_px
 from mtransfer.field import FlowField
 from mtransfer.flow import DisFlow
 from mtransfer.guidance import FlowModel
+from mtransfer.media.alpha import over
+from mtransfer.media.image import Photo
+from mtransfer.media.png import Pixels
 from mtransfer.metrics import background_psnr_db, flow_error
 from mtransfer.models import load_judge, model_side_px
 from mtransfer.part import Part, Tools, cut, load_tools, sample_parts, size_to_sample
-from mtransfer.photo import Photo
 from mtransfer.plan import Callback
 from mtransfer.preview import with_flow
 from mtransfer.recipe import PhotoRecipe
@@ -40,7 +44,8 @@ Panels = list[tuple[str, Tensor]]
 class TransferOutput:
     """frames float32[T,3,H,W] in [0,1] at the photo's size, the retargeted flow, the subject, and how it went.
 
-    `edit` float32[1,1,H,W] is 1 where pixels may differ from the photo's. `panels` are the preview's pictures.
+    `edit` float32[1,1,H,W] is 1 where pixels may differ from the photo's. `panels` are the preview's pictures. Of a
+    photo that is not opaque the colours are straight, and `alpha` float32[T,1,H,W] goes with them.
     """
 
     frames: Tensor
@@ -51,7 +56,19 @@ class TransferOutput:
     timings: dict[str, float]
     edit: Tensor
     panels: Panels = field(repr=False)
-    icc_profile: bytes | None = field(default=None, repr=False)
+    photo: Photo = field(repr=False)
+    alpha: Tensor | None = None
+
+    @property
+    def seen(self) -> Tensor:
+        """The frames as they are looked at and measured: over the photo's matte where they are not opaque."""
+        return over(self.frames, self.alpha, self.photo.matte)
+
+    @property
+    def pixels(self) -> Pixels:
+        """The first frame in the photo's mode and depth, uint8 or uint16 [H,W,C]; outside the edit the photo's own."""
+        made = self.photo.levels(self.frames[0], None if self.alpha is None else self.alpha[0])
+        return np.where((self.edit[0, 0] > 0).numpy()[..., None], made, self.photo.pixels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,9 +184,11 @@ def _measured(job: Prepared, edited: Tensor, evaluations: int) -> TransferOutput
     with run.stage("measure"):
         metrics = _measure(run, job.own, edited, job.flow, job.mask, draft) | {"guided_evaluations": evaluations}
     panels = [*job.seen(), ("warp", draft.image[0].cpu()), ("result", edited[0].cpu())]
-    profile = job.photo.icc_profile
+    frames, alpha = edited.cpu(), None
+    if job.photo.alpha is not None:
+        frames, alpha = with_alpha(job.photo, frames, job.flow.flow.cpu(), job.mask.cpu(), draft.edit.cpu())
     return TransferOutput(
-        edited.cpu(), job.flow, job.subject, run.recipe, metrics, run.timings, draft.edit.cpu(), panels, profile
+        frames, job.flow, job.subject, run.recipe, metrics, run.timings, draft.edit.cpu(), panels, job.photo, alpha
     )
 
 

@@ -13,8 +13,8 @@ from mtransfer.clip import Clip, parse_position, probe
 from mtransfer.clipmotion import MOVING, ClipMotion, camera_on_photo, read_motion, retargeted
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
+from mtransfer.media.image import Photo
 from mtransfer.models import model_side_px
-from mtransfer.photo import Photo
 from mtransfer.preview import with_flow
 from mtransfer.recipe import AnimateRecipe
 from mtransfer.render import SURROUNDINGS_SHARE, ZERO_MOTION, Panels

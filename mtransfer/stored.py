@@ -13,11 +13,11 @@ import tomli_w
 
 from mtransfer.cache import file_hash
 from mtransfer.errors import InputError
+from mtransfer.media.png import CHUNK
 from mtransfer.recipe import COMMANDS, Recipe
 from mtransfer.settings import pipelines_folder
 from mtransfer.subject.prompt import is_file, specs_of
 
-CHUNK = "mtransfer"  # of a PNG
 RECIPE_FILE = "recipe.toml"
 RESULTS = ("edited.png", "generated.png")  # which carry theirs
 FILE_FIELDS = ("photo", "clip", "flow", "noise", "strength_mask")

@@ -1,6 +1,5 @@
 """The jobs: a recipe in, a moved photo out."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,10 @@ from mtransfer.console import say, warn
 from mtransfer.elementary import edit_field
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
+from mtransfer.media.alpha import lifted
+from mtransfer.media.image import Photo, read_photo
 from mtransfer.motion.motion_segmentation import NOTHING_MOVES, subject_motion_px
 from mtransfer.motion.plausibility import warnings_of
-from mtransfer.photo import Photo, read_photo
 from mtransfer.preview import with_flow
 from mtransfer.recipe import ClipRecipe, EditRecipe, TransferRecipe
 from mtransfer.render import Panels, Prepared, TransferOutput, finish, prepare
@@ -164,7 +164,11 @@ def _panned(photo: Photo, subject: Subject, flow: FlowField, motion: ClipMotion)
     """The whole photo moved as the clip's camera moves, and the subject's motion in it."""
     camera = camera_on_photo(motion, 0, (photo.image.shape[-2], photo.image.shape[-1]))
     image, mask, moved = pan(camera, photo.image, subject.mask, flow)
-    return replace(photo, image=image), subject_from_mask(image, mask), moved
+    colours, alpha = image, None
+    if photo.alpha is not None:
+        alpha = pan(camera, photo.alpha.expand(3, -1, -1), subject.mask, flow)[0][:1]
+        colours = lifted(image, alpha, photo.matte, hidden=image)
+    return photo.redrawn(colours, alpha), subject_from_mask(image, mask), moved
 
 
 def clip_panels(recipe: ClipRecipe, motion: ClipMotion, index: int) -> Panels:

@@ -136,8 +136,10 @@ def save_thumbnail(folder: Path) -> None:
     """A small picture of the result for the summary page."""
     from PIL import Image
 
-    with Image.open(next(folder / name for name in SHOWN if (folder / name).exists())) as picture:
-        small = picture.convert("RGB")
+    from mtransfer.media.image import read_photo, to_levels
+
+    found = next(folder / name for name in SHOWN if (folder / name).exists())
+    small = Image.fromarray(to_levels(read_photo(found).image))
     small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
     small.save(folder / THUMBNAIL, quality=85)
 

@@ -19,7 +19,7 @@ from profiles import P3_RED, SHOWN_AS_SRGB, display_p3
 import mtransfer
 from mtransfer.clip import probe, read_frames, write_video
 from mtransfer.fieldio import load_field
-from mtransfer.photo import read_photo
+from mtransfer.media.image import read_photo
 from mtransfer.reel import kept_frames
 
 FRAMES = 6

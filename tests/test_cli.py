@@ -19,7 +19,7 @@ from PIL import Image
 
 from mtransfer.cli import app
 from mtransfer.clip import write_video
-from mtransfer.output import save_png
+from mtransfer.media.image import save_png
 
 ROOT = Path(__file__).parent.parent
 KITE, BUNNY = ROOT / "samples" / "kite.jpg", ROOT / "samples" / "bunny.mp4"

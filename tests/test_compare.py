@@ -18,7 +18,7 @@ from mtransfer.console import warn
 from mtransfer.errors import InputError, ModelError
 from mtransfer.evaluate import FIGURES
 from mtransfer.fieldio import load_field
-from mtransfer.photo import read_photo
+from mtransfer.media.image import read_photo
 
 FILES = ["compare.csv", "compare.json", "draft.png", "flow.npz", "report.html", "sheet.png", "warp.png"]
 

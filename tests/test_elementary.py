@@ -9,7 +9,7 @@ from mtransfer.elementary import edit_field, parse_xy
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField, affine_flow, translate_flow
 from mtransfer.fieldio import save_field
-from mtransfer.photo import Photo
+from mtransfer.media.image import Photo, to_levels
 from mtransfer.recipe import EditRecipe
 from mtransfer.subject.subject import Subject, subject_from_mask
 from mtransfer.warp import pixel_grid
@@ -20,7 +20,7 @@ CENTRE_XY = (25.0, 18.0)  # of the subject: columns 15 to 35, rows 12 to 24
 
 def photo() -> Photo:
     image = torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(0))
-    return Photo(image, None, None, Path("photo.png"))
+    return Photo(to_levels(image), image, None, 1.0, None, "", Path("photo.png"))
 
 
 def subject() -> Subject:

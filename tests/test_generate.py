@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from tiny_sd import build_tiny_sd
 
 from mtransfer import edit
-from mtransfer.photo import read_photo
+from mtransfer.media.image import read_photo
 from mtransfer.render import TransferOutput
 from mtransfer.stored import read_stored
 

@@ -18,8 +18,8 @@ from command_line import command
 
 from mtransfer.fieldio import load_field
 from mtransfer.flow import DisFlow
+from mtransfer.media.image import read_photo
 from mtransfer.metrics import flow_error
-from mtransfer.photo import read_photo
 from mtransfer.subject.mask_file import read_mask
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -14,7 +14,7 @@ from benchmarks.motionbench import Case, ClipCase, load_cases, load_clip_cases
 from mtransfer.clip import probe
 from mtransfer.field import FlowField
 from mtransfer.fieldio import load_field
-from mtransfer.photo import read_photo
+from mtransfer.media.image import read_photo
 from mtransfer.retarget import fit_similarity, retarget
 from mtransfer.subject.subject import subject_from_mask
 from mtransfer.warp import forward_warp, pixel_grid, sample

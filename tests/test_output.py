@@ -9,7 +9,8 @@ import torch
 from PIL import Image, ImageCms
 
 from mtransfer.errors import InputError, MTransferError
-from mtransfer.output import save_json, save_png, staged
+from mtransfer.media.image import save_png
+from mtransfer.output import save_json, staged
 
 
 def contents(folder: Path) -> dict[str, str]:

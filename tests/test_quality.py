@@ -12,7 +12,7 @@ from benchmarks.statistics import differences, interval, values_of
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField, affine_flow
 from mtransfer.fieldio import save_field
-from mtransfer.output import save_png
+from mtransfer.media.image import save_png
 
 SIZE = (192, 256)
 

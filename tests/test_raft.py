@@ -11,8 +11,8 @@ from torchvision.models.optical_flow import RAFT
 
 from mtransfer.errors import ModelError
 from mtransfer.guidance import FlowModel
+from mtransfer.media.image import read_photo
 from mtransfer.models import WEIGHTS
-from mtransfer.photo import read_photo
 from mtransfer.raft import FlowNet, build_raft, encode_source, level_sizes, pad, padding_for, refine
 
 SAMPLES = Path(__file__).parent.parent / "samples"

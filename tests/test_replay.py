@@ -16,7 +16,7 @@ from pictures import disc_photo, save_clip, save_flow, save_mask, save_picture
 from PIL import Image
 
 from mtransfer.clip import read_frames, write_video
-from mtransfer.photo import read_photo
+from mtransfer.media.image import read_photo
 from mtransfer.settings import pipelines_folder
 from mtransfer.stored import read_stored
 

@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 from mtransfer.clip import write_video
 from mtransfer.errors import InputError
 from mtransfer.film import write_gif
-from mtransfer.output import save_png
+from mtransfer.media.image import save_png
 from mtransfer.recipe import COMMANDS, AnimateRecipe, EditRecipe, GenerateRecipe, Recipe, TransferRecipe
 from mtransfer.stored import StoredRecipe, find_inputs, input_files, parse, read_stored, wanted_mask, write_stored
 

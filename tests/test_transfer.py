@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mtransfer.clip import read_frames, write_video
 from mtransfer.flow import DisFlow, estimate
-from mtransfer.photo import read_photo
+from mtransfer.media.image import read_photo
 from mtransfer.recipe import EditRecipe, TransferRecipe
 from mtransfer.run import Run
 from mtransfer.transfer import TransferOutput, edit, transfer

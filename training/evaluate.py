@@ -15,8 +15,8 @@ from mtransfer.errors import InputError
 from mtransfer.fill import fill_smooth
 from mtransfer.flow import DisFlow
 from mtransfer.guidance import FlowModel
+from mtransfer.media.image import save_png
 from mtransfer.models import READING_UPDATES, load_pipeline
-from mtransfer.output import save_png
 from mtransfer.preview import sheet
 from mtransfer.raft import MAX_LEVELS, FlowNet, build_raft
 from mtransfer.reading import FusedFlow

@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import Tensor
 
 from mtransfer.errors import InputError
-from mtransfer.photo import read_photo
+from mtransfer.media.image import read_photo
 
 
 def read_mask(path: Path, image: Tensor) -> Tensor:

@@ -9,8 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from mtransfer.errors import InputError
-from mtransfer.output import save_png
-from mtransfer.photo import read_photo
+from mtransfer.media.image import read_photo, save_png
 from mtransfer.subject.segment import Found, find_subject, segment
 from mtransfer.subject.subject import Subject
 from mtransfer.warp import pixel_grid

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from mtransfer.errors import InputError
-from mtransfer.photo import Photo
+from mtransfer.media.image import Photo
 from mtransfer.subject.subject import mask_hash, subject_from_mask, together, with_mask
 
 SIZE = (60, 80)

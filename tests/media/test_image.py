@@ -1,5 +1,6 @@
 """Photos: every kind of pixel, turned upright, scaled right, with alpha and profile; one-line errors."""
 
+import hashlib
 import struct
 import zlib
 from pathlib import Path
@@ -11,11 +12,12 @@ import torch
 from PIL import ExifTags, Image, ImageCms
 from torch import Tensor
 
-from mtransfer import photo as photo_module
 from mtransfer.errors import InputError
-from mtransfer.photo import Photo, read_photo
+from mtransfer.media import image_file
+from mtransfer.media.image import Photo, read_photo
+from mtransfer.media.png import write_png
 
-SAMPLES = Path(__file__).parent.parent / "samples"
+SAMPLES = Path(__file__).parents[2] / "samples"
 HEIGHT, WIDTH = 20, 32
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
@@ -93,7 +95,7 @@ def test_alpha_turns_with_the_image_and_colours_below_it_stay(tmp_path: Path):
     photo = save(stored, tmp_path / "photo.png", exif=exif(6))
     assert photo.alpha is not None
     torch.testing.assert_close(photo.alpha, tensor(np.rot90(alpha, 3)))
-    torch.testing.assert_close(photo.image, tensor(np.rot90(gradient(), 3)))
+    torch.testing.assert_close(photo.colours, tensor(np.rot90(gradient(), 3)))
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
@@ -104,8 +106,9 @@ def test_opaque_alpha_is_no_alpha(tmp_path: Path, mode: str):
 def test_grey_with_alpha(tmp_path: Path):
     grey, alpha = gradient()[..., 0], gradient()[..., 1]
     photo = save(Image.merge("LA", [Image.fromarray(grey), Image.fromarray(alpha)]), tmp_path / "photo.png")
-    torch.testing.assert_close(photo.image, tensor(grey[..., None]).expand(3, -1, -1))
+    torch.testing.assert_close(photo.colours, tensor(grey[..., None]).expand(3, -1, -1))
     torch.testing.assert_close(photo.alpha, tensor(alpha[..., None]))
+    assert (photo.mode, photo.depth) == ("LA", 8)
 
 
 @pytest.mark.parametrize("suffix", ["png", "gif"])
@@ -174,8 +177,9 @@ def test_alpha_of_16_bits(tmp_path: Path):
     pixels, alpha = gradient(np.uint16), gradient(np.uint16)[..., 1:2]
     cv2.imwrite(str(tmp_path / "photo.png"), np.concatenate([pixels[..., ::-1], alpha], axis=-1))
     photo = read_photo(tmp_path / "photo.png")
-    torch.testing.assert_close(photo.image, tensor(pixels), atol=1e-6, rtol=0)
+    torch.testing.assert_close(photo.colours, tensor(pixels), atol=1e-6, rtol=0)
     torch.testing.assert_close(photo.alpha, tensor(alpha), atol=1e-6, rtol=0)
+    assert (photo.mode, photo.depth) == ("RGBA", 16)
 
 
 def test_16_bits_and_orientation(tmp_path: Path):
@@ -187,11 +191,104 @@ def test_16_bits_and_orientation(tmp_path: Path):
     torch.testing.assert_close(read_photo(path).image, tensor(np.rot90(pixels, 3)), atol=1e-6, rtol=0)
 
 
-def test_turned_tiff_of_16_bits_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
-    path = tmp_path / "photo.tif"
-    Image.fromarray(gradient(np.uint16)[..., 0]).save(path, exif=exif(6))
-    assert "turned 16-bit TIFF" in refusal(path)
-    assert capfd.readouterr() == ("", "")
+def own_png(pixels: np.ndarray, bits: int, colour_type: int, more: bytes = b"") -> bytes:
+    """A PNG of any depth from levels [H,W,C]."""
+    if bits == 16:
+        rows = [row.astype(">u2").tobytes() for row in pixels]
+    else:
+        flat = ["".join(f"{level:0{bits}b}" for level in row.ravel()) for row in pixels]
+        rows = [int(row, 2).to_bytes(len(row) // 8, "big") for row in flat]
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], bits, colour_type, 0, 0, 0)
+    body = png_chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + more + body + png_chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_the_transparent_level_of_a_grey_png(tmp_path: Path, bits: int):
+    levels = np.arange(8 * 16).reshape(8, 16, 1) % 2**bits
+    (tmp_path / "a.png").write_bytes(own_png(levels, bits, 0, png_chunk(b"tRNS", struct.pack(">H", 1))))
+    photo = read_photo(tmp_path / "a.png")
+    most = 65535 if bits == 16 else 255
+    assert (photo.mode, photo.depth) == ("LA", 16 if bits == 16 else 8)
+    assert np.array_equal(photo.pixels[..., :1], levels * (most // (2**bits - 1)))
+    assert np.array_equal(photo.pixels[..., 1:], (levels != 1) * most)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_the_transparent_colour_of_an_rgb_png(tmp_path: Path, bits: int):
+    pixels = np.random.default_rng(0).integers(0, 2**bits, (8, 16, 3))
+    key = png_chunk(b"tRNS", struct.pack(">HHH", *pixels[2, 3]))
+    (tmp_path / "a.png").write_bytes(own_png(pixels, bits, 2, key))
+    photo = read_photo(tmp_path / "a.png")
+    assert (photo.mode, photo.depth) == ("RGBA", bits)
+    assert np.array_equal(photo.pixels[..., :3], pixels)
+    assert [tuple(place) for place in np.argwhere(photo.pixels[..., 3] == 0)] == [(2, 3)]
+
+
+def test_grey_and_alpha_of_16_bits(tmp_path: Path):
+    pixels = np.random.default_rng(0).integers(0, 2**16, (8, 16, 2))
+    (tmp_path / "a.png").write_bytes(own_png(pixels, 16, 4))
+    photo = read_photo(tmp_path / "a.png")
+    assert (photo.mode, photo.depth) == ("LA", 16)
+    assert np.array_equal(photo.pixels, pixels)
+
+
+@pytest.mark.parametrize(("kind", "channels"), [("P5", 1), ("P6", 3)])
+@pytest.mark.parametrize("most", [255, 1023, 65535])
+def test_netpbm(tmp_path: Path, kind: str, channels: int, most: int):
+    pixels, path = np.random.default_rng(0).integers(0, most + 1, (8, 16, channels)), tmp_path / "a.ppm"
+    content = pixels.astype(np.uint8 if most == 255 else ">u2").tobytes()
+    path.write_bytes(f"{kind}\n# a comment\n16 8\n{most}\n".encode() + content)
+    if most == 1023:
+        assert "10 bits a channel" in refusal(path)
+    else:
+        photo = read_photo(path)
+        assert photo.depth == most.bit_length()
+        assert np.array_equal(photo.pixels, pixels)
+
+
+def test_jpeg_2000_of_16_bits(tmp_path: Path):
+    pixels = np.kron(gradient(np.uint16), np.ones((4, 4, 1), np.uint16))  # OpenCV writes none that are smaller
+    cv2.imwrite(str(tmp_path / "a.jp2"), pixels[..., ::-1])
+    photo = read_photo(tmp_path / "a.jp2")
+    assert photo.depth == 16
+    assert np.abs(photo.pixels.astype(int) - pixels).max() < 1500
+
+
+def test_a_photo_knows_its_files_hash_and_its_own_levels(tmp_path: Path):
+    photo = save(Image.fromarray(gradient()), tmp_path / "a.png")
+    assert photo.sha256 == hashlib.sha256((tmp_path / "a.png").read_bytes()).hexdigest()
+    assert np.array_equal(photo.levels(photo.image, None), photo.pixels)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_levels_come_back_in_mode_and_depth(tmp_path: Path, mode: str, depth: int):
+    kind = np.uint8 if depth == 8 else np.uint16
+    pixels = np.random.default_rng(0).integers(0, 2**depth, (40, 50, len(mode))).astype(kind)
+    write_png(pixels, tmp_path / "a.png")
+    photo = read_photo(tmp_path / "a.png")
+    assert np.array_equal(photo.levels(photo.colours, photo.alpha), pixels)
+    assert np.array_equal(photo.redrawn(1 - photo.colours, photo.alpha).pixels.dtype, kind)
+
+
+def test_transparent_pictures_are_seen_over_what_they_stand_out_from(tmp_path: Path):
+    for level, matte in ((30, 1.0), (220, 0.0)):
+        pixels = np.full((8, 8, 4), level, np.uint8)
+        pixels[..., 3] = 255
+        pixels[:, :4, 3] = 0
+        photo = save(Image.fromarray(pixels), tmp_path / "a.png")
+        assert photo.matte == matte
+        assert photo.image[0, 0, 0] == matte
+        assert photo.image[0, 0, 7] == pytest.approx(level / 255)
+        assert read_photo(tmp_path / "a.png", matte=0.5).image[0, 0, 0] == 0.5
+
+
+def test_a_grey_profile_is_kept_with_grey(tmp_path: Path):
+    grey = SRGB[:16] + b"GRAY" + SRGB[20:]
+    for mode, kept in (("L", grey), ("LA", grey), ("RGB", None)):
+        photo = save(Image.fromarray(gradient()).convert(mode), tmp_path / "photo.png", icc_profile=grey)
+        assert photo.icc_profile == kept
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
@@ -262,7 +359,7 @@ def test_decompression_bombs(tmp_path: Path, side: int):
 def test_large_photos_below_the_limit_are_read_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH - 1)
     assert save(Image.fromarray(gradient()), tmp_path / "photo.png").size == (HEIGHT, WIDTH)
-    monkeypatch.setattr(photo_module, "MAX_MEGAPIXELS", 0)
+    monkeypatch.setattr(image_file, "MAX_MEGAPIXELS", 0)
     assert "0 megapixels" in refusal(tmp_path / "photo.png")
 
 
