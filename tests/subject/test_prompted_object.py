@@ -43,7 +43,6 @@ def test_of_two_alike_the_one_that_was_pointed_at(x, left, birds) -> None:
     assert box[2] < 256 if left else box[0] > 256
 
 
-@pytest.mark.xfail(reason="crops show the light wing alone as a whole thing; the dark one is lost")
 @pytest.mark.parametrize("point", [(293, 180), (390, 75)])
 def test_a_point_on_one_wing_is_the_whole_bird(point) -> None:
     bird = Picture(sample("wooden_bird.jpg"))
