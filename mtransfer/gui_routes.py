@@ -135,7 +135,10 @@ async def select(request: Request) -> dict[str, Any]:
         found = read_photo(session.find(name, "photo").path)
         if at != "auto" and not parse_numbers(at, "selected"):
             raise InputError(f"{at}: a point x,y or a box x0,y0,x1,y1")
-        subject = segment(found.image, at, found.alpha, flag="selected")
+        try:
+            subject = segment(found.image, at, found.alpha, flag="selected")
+        except InputError as error:  # whose picture of a guess lies on the server
+            raise InputError(str(error).partition(" (see ")[0]) from None
         return keep_mask(session, subject.mask, name).facts
 
     return dict(await _answer(request, make))

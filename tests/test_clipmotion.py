@@ -134,6 +134,8 @@ def test_two_subjects_pair_in_order(tmp_path) -> None:
     found = motion_of(clip, subjects, [COUNT - 1])
     assert mean_motion(found, subjects, 0, 0)[0] == pytest.approx(36, abs=4)  # what moves most comes first
     assert mean_motion(found, subjects, 0, 1)[1] == pytest.approx(18, abs=2.5)
+    second = motion_of(clip, subjects[:1], [COUNT - 1], clip_subject="2")
+    assert mean_motion(second, subjects[:1], 0, 0)[1] == pytest.approx(18, abs=2.5)
     with pytest.raises(InputError, match="--clip-subject: 1 for 2 of the photo"):
         motion_of(clip, subjects, [COUNT - 1], clip_subject="110,50")
 
