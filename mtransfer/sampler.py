@@ -259,8 +259,8 @@ def _as_type(images: Tensor, output_type: OutputType) -> Any:
 def _require_finite(painted: Tensor, settings: SamplerSettings) -> None:
     if not bool(painted.isfinite().all()):
         raise InputError(
-            f"sampler.guidance_scale {settings.guidance_scale:g}, sampler.weight {settings.weight:g}: drove the picture "
-            "out of all bounds; use smaller ones, or --dtype float32"
+            f"sampler.guidance_scale {settings.guidance_scale:g}, sampler.weight {settings.weight:g}: drove the "
+            "picture out of all bounds; use smaller ones, or --dtype float32"
         )
 
 
