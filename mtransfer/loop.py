@@ -158,8 +158,8 @@ def _evaluate(
         energy = guide.energy(guide.decode(x0))
         if not bool(energy.total.isfinite().all()):  # whose gradient would crash grid_sample (pytorch issue 24823)
             raise InputError(
-                f"sampler.weight {guide.weight:g}: with these sampler.w_flow and sampler.w_color it drove the picture "
-                "out of all bounds; use smaller ones"
+                f"sampler.weight {guide.weight:g}: drove the picture out of all bounds; "
+                "use a smaller one, or smaller sampler.w_flow and sampler.w_color"
             )
         (gradient,) = torch.autograd.grad(HALF_PRECISION_SCALE * energy.total.sum(), variable)
     gradient = gradient / HALF_PRECISION_SCALE

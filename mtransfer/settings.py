@@ -34,10 +34,12 @@ class SamplerSettings(BaseModel):
     w_flow: float = Field(ge=0, description="weight of the flow term [lambda_flow]")
     w_color: float = Field(ge=0, description="weight of the colour term [lambda_color]")
     occlusion: bool = Field(description="leave what the motion hides out of the colour term [m_occ]")
-    clip: float = Field(ge=0, description="greatest norm of the guidance an image [c_g]; 0: none")
+    clip: float = Field(ge=0, description="greatest norm of the guidance an image, relative or not [c_g]; 0: none")
     through_denoiser: bool = Field(description="gradient through the denoiser (paper) or at the clean estimate (fast)")
     window: tuple[Share, Share] = Field(description="shares of the steps between which guidance acts")
-    subject_until: Share = Field(description="share of the steps up to which the moved subject is held to its warp")
+    subject_until: Share = Field(
+        description="share of the steps up to which the moved subject is held to its warp (not from inverted noise)"
+    )
     crop: bool = Field(description="sample a window around what may change, not the whole photo")
     snap_mask: bool = Field(description="draw a mask that is given, and misses the picture's edges, to them")
     edit_mask: bool = Field(description="hold all outside the edit region to the photo while sampling [m]")
