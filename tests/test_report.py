@@ -105,8 +105,8 @@ def test_the_best_of_each_figure_is_marked_and_what_nothing_measures_is_left_out
         [cell for cell, kind in zip(*row, strict=True) if kind == "best"]
         for row in zip(read.rows, read.kinds, strict=True)
     ]
-    assert marked == [[], ["3.0", "0.90", "same"], ["2.1", "3.0", "0.90", "0.00", "same"]]
-    assert draft[4] == "0.90"
+    assert marked == [[], ["0.90", "3.0", "0.90", "same"], ["2.1", "3.0", "0.90", "0.00", "same"]]
+    assert draft[5] == "0.90"
 
 
 def test_the_verdict_names_the_best(found) -> None:
