@@ -99,6 +99,7 @@ def test_the_run_says_how_it_went(out) -> None:
     assert run["metrics"]["frames"] == FRAMES
     assert run["metrics"]["flicker_255"] <= 2
     assert run["metrics"]["flow_error_dis"]["median_px"] < 2
+    assert run["metrics"]["moved_as_asked"] > 0.9
     recipe = run["recipe"]
     assert (recipe["frames"], recipe["reference"], recipe["fps"]) == ("0:6:1", "0", 12.0)
     assert "auto" not in recipe.values()

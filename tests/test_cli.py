@@ -207,6 +207,7 @@ def test_json_is_one_strict_line(inputs, tmp_path, capsys) -> None:
     values = json.loads(line, parse_constant=lambda name: pytest.fail(name))
     assert values["edited"] == str(tmp_path / "out" / "edited.png")
     assert values["seed"] == 7
+    assert 0.9 < values["moved_as_asked"] <= 1
 
 
 def test_run_json_says_what_was_done(inputs, tmp_path, capsys) -> None:

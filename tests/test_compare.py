@@ -177,7 +177,7 @@ def test_results_are_evaluated_in_a_table_json_and_csv(results, capsys) -> None:
     assert float(rows[1]["kept_ssim"]) == pytest.approx(second["kept_ssim"], rel=1e-4)
     assert rows[0]["clip"] == ""
     table = command(capsys, *words).out.splitlines()
-    assert table[0].split()[:2] == ["result", "flow_raft_px"]
+    assert table[0].split()[:2] == ["result", "moved_as_asked"]
     assert len(table) == 3
 
 

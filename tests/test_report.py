@@ -96,17 +96,17 @@ def test_names_are_text(found, read) -> None:
 def test_the_best_of_each_figure_is_marked_and_what_nothing_measures_is_left_out(read) -> None:
     head, fast, draft = read.rows
     assert head == [
-        *("method", "motion error, RAFT, px", "motion error, DIS, px", "subject kept, SSIM"),
+        *("method", "moved as asked", "motion error, RAFT, px", "motion error, DIS, px", "subject kept, SSIM"),
         *("subject's detail, 1 = photo's", "left in its old place", "background kept, dB", "seconds"),
     ]
-    assert fast[1:] == ["4.2", "3.0", "0.90", "1.30", "0.50", "same", "3.2"]
+    assert fast[1:] == ["0.90", "4.2", "3.0", "0.90", "1.30", "0.50", "same", "3.2"]
     assert fast[0] == f"fast{ABOUT['fast']}"
     marked = [
         [cell for cell, kind in zip(*row, strict=True) if kind == "best"]
         for row in zip(read.rows, read.kinds, strict=True)
     ]
-    assert marked == [[], ["3.0", "0.90", "same"], ["2.1", "3.0", "0.90", "0.00", "same"]]
-    assert draft[4] == "0.90"
+    assert marked == [[], ["0.90", "3.0", "0.90", "same"], ["2.1", "3.0", "0.90", "0.00", "same"]]
+    assert draft[5] == "0.90"
 
 
 def test_the_verdict_names_the_best(found) -> None:
