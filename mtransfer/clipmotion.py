@@ -21,7 +21,7 @@ from torch import Tensor
 from mtransfer.camera import fit_cameras, resized, steadied, textured, without_camera
 from mtransfer.clip import Clip, probe, read_frames, require_pair
 from mtransfer.clipreading import Reading, read_clip
-from mtransfer.console import say, warn
+from mtransfer.console import tell, warn
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.motion.mask_propagation import track, within
@@ -217,5 +217,5 @@ def _mirrored(recipe: ClipRecipe, own: Subject, photo: Subject) -> bool:
         return bool(recipe.mirror)
     mirror = faces_the_other_way(own.mask, photo.mask)
     if mirror:
-        say("mirrored: the photo's subject faces the other way than the clip's; --no-mirror undoes it")
+        tell("mirrored: the photo's subject faces the other way than the clip's; --no-mirror undoes it")
     return mirror

@@ -1,6 +1,7 @@
 """The terminal: progress on stderr, results on stdout, and what an error becomes."""
 
 import contextlib
+import contextvars
 import json
 import math
 import os
@@ -13,6 +14,7 @@ from typing import Any
 
 from mtransfer.errors import MTransferError
 
+_quiet = contextvars.ContextVar("quiet", default=False)
 REPEAT_S = 5.0  # long enough to tidy up after the first
 
 Report = Callable[[str, int, int, float | None], None]  # stage, done, total, energy
@@ -71,6 +73,12 @@ def one_line(message: str) -> str:
     )
 
 
+def tell(message: str) -> None:
+    """As `say`, about what was found on the way; nothing while a quiet command runs."""
+    if not _quiet.get():
+        say(message)
+
+
 def warn(message: str) -> None:
     """One line on stderr about what the user gave and what will not be as they may think."""
     print(f"warning: {one_line(message)}", file=sys.stderr)
@@ -80,7 +88,11 @@ def warn(message: str) -> None:
 def progress(*, quiet: bool) -> Iterator[Report]:
     """A bar on stderr that shows stage, step, energy and time left; nothing when quiet."""
     if quiet:
-        yield lambda stage, done, total, energy: None
+        before = _quiet.set(True)
+        try:
+            yield lambda stage, done, total, energy: None
+        finally:
+            _quiet.reset(before)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -9,7 +9,7 @@ from torch import Tensor
 from mtransfer.camera import pan
 from mtransfer.clip import Clip, parse_pair, probe, read_frames, require_pair
 from mtransfer.clipmotion import MOVING, ClipMotion, camera_on_photo, read_motion, retargeted
-from mtransfer.console import say, warn
+from mtransfer.console import tell, warn
 from mtransfer.elementary import edit_field
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
@@ -120,7 +120,7 @@ def _name_the_others(found: Found) -> None:
     """Say which other salient objects could be asked for."""
     others = [f"{number} at {x:.0f},{y:.0f}" for number, (x, y) in enumerate(found.objects[1:], start=2)]
     if others:
-        say(f"subject: the main object; --subject N takes another ({', '.join(others)}), --subject all-salient all")
+        tell(f"subject: the main object; --subject N takes another ({', '.join(others)}), --subject all-salient all")
 
 
 def _redrawn(subject: Subject, mask: Tensor, spec: str) -> Subject:
@@ -154,7 +154,7 @@ def _liveliest_pair(run: Run, recipe: TransferRecipe, clip: Clip, subjects: tupl
     if not any(ranks):
         raise InputError(f"{recipe.clip}: {NOTHING_MOVES}")
     second = candidates[int(np.argmax(ranks))]
-    say(
+    tell(
         f"frames: {shot.first}:{second} of {clip.frame_count}, the motion that is largest and still tracked; --pair A:B"
     )
     return shot.first, second

@@ -118,3 +118,11 @@ def test_what_cannot_be_printed_is_escaped(name, shown, capsys) -> None:
         console.run(job)
     console.warn(f"{name}.png: odd")
     assert capsys.readouterr().err == f"error: {shown}.png: broken\nwarning: {shown}.png: odd\n"
+
+
+def test_what_is_told_on_the_way_is_not_told_by_a_quiet_command(capsys) -> None:
+    with console.progress(quiet=True):
+        console.tell("frames: 0:5")
+    assert capsys.readouterr().err == ""
+    console.tell("frames: 0:5")
+    assert capsys.readouterr().err == "frames: 0:5\n"

@@ -1,11 +1,9 @@
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor
 
 from mtransfer.errors import InputError
-from mtransfer.media.image import Photo
+from mtransfer.media.image import read_photo, save_png
 from mtransfer.subject.subject import mask_hash, subject_from_mask, together, with_mask
 
 SIZE = (60, 80)
@@ -26,13 +24,15 @@ def test_an_empty_mask_is_no_subject() -> None:
         subject_from_mask(grey(), torch.full((1, *SIZE), 0.5))
 
 
-def test_several_subjects_are_one_with_the_box_of_all() -> None:
+def test_several_subjects_are_one_with_the_box_of_all(tmp_path) -> None:
     image, masks = grey(), (square(10), 0.8 * square(25))
     one, other = (subject_from_mask(image, mask) for mask in masks)
-    both = together(Photo(image, None, None, Path("photo.png")), (one, other))
+    save_png(image, tmp_path / "photo.png")
+    photo = read_photo(tmp_path / "photo.png")
+    both = together(photo, (one, other))
     assert both.box_xyxy == (10, 20, 45, 40)
     assert torch.equal(both.mask, torch.maximum(*masks))
-    assert together(Photo(image, None, None, Path("photo.png")), (one,)) is one
+    assert together(photo, (one,)) is one
 
 
 def test_a_mask_tints_the_subject_alone() -> None:
