@@ -7,7 +7,7 @@ from torch import Tensor
 from mtransfer.warp import pixel_grid
 
 MOST_STRETCH = 1.6  # of a part, or one over it
-STRETCHED, OUTSIDE = 0.1, 0.1  # of the subject: more than a rim
+STRETCHED, OUTSIDE = 0.25, 0.1  # of the subject: more than a rim, which is always stretched a little
 LEAST_TRACKED = 0.5
 COARSE_PX = 256  # long side on which stretching is measured: finer, it is noise
 

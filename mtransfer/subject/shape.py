@@ -8,7 +8,7 @@ from mtransfer.warp import pixel_grid, sample
 
 CANVAS_PX = 64
 SUBJECT_PX = 28.0  # root of a subject's area on the canvas
-MIRROR_GAIN = 0.08  # of overlap, that mirroring must bring before it is spoken of
+MIRRORED_ALIKE, MIRROR_GAIN = 0.65, 0.1  # overlap of silhouettes of one kind once mirrored, and what it must gain
 
 
 def centroid(mask: Float[Tensor, "1 H W"]) -> Float[Tensor, "2"]:
@@ -36,9 +36,10 @@ def likeness(one: Float[Tensor, "1 H W"], other: Float[Tensor, "1 h w"]) -> floa
 
 
 def faces_the_other_way(one: Float[Tensor, "1 H W"], other: Float[Tensor, "1 h w"]) -> bool:
-    """Whether the masks are clearly more alike when one is mirrored, left for right."""
+    """Whether the masks are much alike once one is mirrored, left for right, and clearly less so as they are."""
     first, second = normalised(one), normalised(other)
-    return _overlap(first.flip(-1), second) > _overlap(first, second) + MIRROR_GAIN
+    mirrored = _overlap(first.flip(-1), second)
+    return mirrored > MIRRORED_ALIKE and mirrored > _overlap(first, second) + MIRROR_GAIN
 
 
 def _overlap(first: Tensor, second: Tensor) -> float:
