@@ -14,6 +14,7 @@ import tomli_w
 
 from mtransfer.cache import file_hash
 from mtransfer.errors import InputError
+from mtransfer.media.mask_image import split_label
 from mtransfer.media.png import CHUNK
 from mtransfer.recipe import COMMANDS, Recipe, specs_of
 from mtransfer.settings import pipelines_folder
@@ -61,7 +62,7 @@ def input_files(values: dict[str, Any]) -> dict[str, Path]:
         text = str(values.get(key, "auto"))
         several = enumerate(specs_of(text), start=1)
         named = {f"{key}.{place}": spec for place, spec in several} if ";" in text else {key: text}
-        files |= {name: Path(spec) for name, spec in named.items() if is_file(spec)}
+        files |= {name: Path(split_label(spec)[0]) for name, spec in named.items() if is_file(spec)}
     return files
 
 
@@ -70,8 +71,10 @@ def with_files(values: dict[str, Any], files: dict[str, str]) -> dict[str, Any]:
     changed = dict(values)
     for name, file in files.items():
         key, _, place = name.partition(".")
-        specs = specs_of(str(changed[key])) if place else [""]
-        specs[int(place or 1) - 1] = file
+        before = str(changed.get(key, ""))
+        specs = specs_of(before) if place else [before]
+        label = split_label(specs[int(place or 1) - 1])[1] if key in SUBJECT_FIELDS else None
+        specs[int(place or 1) - 1] = file if label is None else f"{file}#{label}"
         changed[key] = ";".join(specs)
     return changed
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mtransfer.errors import InputError
 from mtransfer.matte import enlarge_mask
-from mtransfer.media.image import read_photo
+from mtransfer.media.mask_image import grey_picture, subject_mask
 
 WORK_SIDE_PX = 384  # GrabCut's cost grows with the area; edges are refined by resampling
 ITERATIONS = 5
@@ -241,12 +241,9 @@ def _box_seed(small: NDArray[np.uint8], box: list[float]) -> tuple[NDArray[np.ui
     return seed, seed == cv2.GC_PR_FGD
 
 
-def read_mask(path: Path, image: Tensor) -> Tensor:
-    """A mask picture of the image's size: its alpha where it has one, else its brightness."""
-    if not path.exists():
-        raise InputError(f"{path} does not exist; name a mask picture of the photo's size")
-    photo = read_photo(path)
-    mask = photo.alpha if photo.alpha is not None else photo.image.mean(dim=0, keepdim=True)
+def read_mask(path: Path, image: Tensor, *, grey: bool = False) -> Tensor:
+    """The subject that a mask picture of the image's size shows, however drawn; its brightness alone with `grey`."""
+    mask = torch.from_numpy(grey_picture(path) if grey else subject_mask(path))[None]
     if mask.shape[-2:] != image.shape[-2:]:
         found, wanted = ("{1} x {0}".format(*side.shape[-2:]) for side in (mask, image))
         raise InputError(f"{path}: mask of {found} pixels for a picture of {wanted}; make them the same size")
