@@ -24,6 +24,7 @@ from mtransfer.clipreading import Reading, read_clip
 from mtransfer.console import warn
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
+from mtransfer.media.sizes import require_size
 from mtransfer.recipe import ClipRecipe, specs_of
 from mtransfer.retarget import Fit, fit_subjects, retarget
 from mtransfer.run import Run
@@ -76,6 +77,7 @@ def read_motion(
     """
     clip = probe(recipe.clip)
     require_pair(clip)
+    require_size(clip.size, str(clip.path))
     wanted = tuple(frames)
     shot = choose_shot(clip, recipe.shot, wanted if reference is None else (reference, *wanted))
     if not quick:  # else it is read once more

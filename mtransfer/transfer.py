@@ -15,6 +15,7 @@ from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.media.alpha import lifted
 from mtransfer.media.image import Photo, read_photo
+from mtransfer.media.sizes import require_size
 from mtransfer.preview import with_flow, with_mask
 from mtransfer.recipe import ClipRecipe, EditRecipe, TransferRecipe, specs_of
 from mtransfer.render import Panels, Prepared, TransferOutput, finish, prepare
@@ -26,7 +27,6 @@ from mtransfer.stored import is_file
 from mtransfer.subject import Subject, read_mask, resolve_word, subject_from_mask
 from mtransfer.tracking import NOTHING_MOVES, subject_motion_px
 
-SMALLEST_PX = 12  # of a photo: dense inverse search, which measures the result, needs as much
 CANDIDATES, NEAREST_SHARE = 7, 0.06  # frames tried as B, from this share of the shot to its end
 FOLLOWED = 4  # a motion to B counts by this power of the share of the subject that is followed there
 
@@ -52,7 +52,7 @@ def prepare_transfer(recipe: TransferRecipe | None = None, **options: Any) -> Pr
         if recipe.clip_subject == "auto":
             run.resolve(clip_subject=MOVING)
     with run.stage("retarget"):
-        grey = None if recipe.strength_mask is None else read_mask(recipe.strength_mask, photo.image)
+        grey = None if recipe.strength_mask is None else read_mask(recipe.strength_mask, photo.image, grey=True)
         flow = retargeted(motion, subjects, 0, strength=recipe.strength, strength_mask=grey)
         whole = together(photo, subjects)
     if recipe.camera == "photo":
@@ -92,9 +92,7 @@ def photo_and_subjects(run: Run, text: str, *, snap: bool = True) -> tuple[Photo
     with run.stage("photo"):
         recipe = run.recipe
         photo = read_photo(recipe.photo)
-        if min(photo.size) < SMALLEST_PX:
-            height, width = photo.size
-            raise InputError(f"{photo.path}: {width} x {height} pixels; a photo needs {SMALLEST_PX} each way")
+        require_size(photo.size, str(photo.path))
         specs = [resolve_word(spec, photo.alpha) for spec in specs_of(text)]
         run.resolve(subject=";".join(specs))
         found = [segment_by(recipe.segmenter, photo.image, spec, photo.alpha, device=run.device) for spec in specs]

@@ -85,7 +85,7 @@ BAD = {
     MOVED + "--noise {inputs}/disc.png --preset paper --set sampler.start=own": "disc.png: not a noise file",
     MOVED + "--set sampler.start=own --set sampler.steps=4": "start=own needs the noise the photo was generated from",
     EDIT + "--translate 20,0 --set foo.bar=3": "foo: there is no such table of settings",
-    "edit {inputs}/tiny.png --translate 2,0": "tiny.png: 8 x 8 pixels; a photo needs 12 each way",
+    "edit {inputs}/tiny.png --translate 2,0": "tiny.png: 8 x 8 pixels; at least 12 each way are needed",
     "run absent.toml": "absent.toml: no such recipe; name a .toml file, a folder",
     "run {inputs}/no_recipe": "no_recipe/recipe.toml: no such recipe",
     "run {inputs}/disc.png": "disc.png: carries no recipe; give a result that mtransfer made",
