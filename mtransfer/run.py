@@ -17,6 +17,7 @@ from mtransfer.models import (
     load_guidance_decoder,
     load_pipeline,
     load_reader,
+    require_model,
     resolve_flow_model,
     resolve_guidance_decoder,
     resolve_model,
@@ -47,6 +48,8 @@ class Run:
         self.report, self.timings, self.watch = report, dict[str, float](), watch
         self.energy_terms, self._guide = energy_terms, guide
         settled_recipe = settled(recipe)
+        if settled_recipe.sampler.steps:
+            require_model(settled_recipe.model)  # before the work that comes first
         self.recipe = settled_recipe.model_copy(
             update={
                 "flow_model": resolve_flow_model(recipe.flow_model),
