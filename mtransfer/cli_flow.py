@@ -29,6 +29,7 @@ def _flow(clip: Path, output: Path, pair: str, flow_model: str, device: str, ove
     from mtransfer.field import resize
     from mtransfer.fieldio import ENCODERS, save_field
     from mtransfer.flow import estimate_field
+    from mtransfer.media.sizes import require_size, shrunk
     from mtransfer.models import choose_device, load_reader, reading_side_px
 
     if output.suffix.lower() not in ENCODERS:
@@ -40,7 +41,8 @@ def _flow(clip: Path, output: Path, pair: str, flow_model: str, device: str, ove
     found = probe(clip)
     first, second = parse_pair(pair or f"0:{found.frame_count - 1}", found)
     place = choose_device(device)
-    side = min(reading_side_px(flow_model), max(found.size))
+    require_size(found.size, str(found.path))
+    side = max(shrunk(found.size, reading_side_px(flow_model)))
     frames = read_frames(found, [first, second], long_side=side).to(place)
     field = resize(estimate_field(load_reader(flow_model, place), frames[:1], frames[1:]), found.size)
     save_field(field, output)

@@ -24,6 +24,7 @@ from mtransfer.clipreading import Reading, read_clip
 from mtransfer.console import tell, warn
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
+from mtransfer.media.sizes import require_size
 from mtransfer.motion.mask_propagation import track, within
 from mtransfer.motion.motion_segmentation import moving_subjects, sure_places
 from mtransfer.recipe import ClipRecipe
@@ -80,6 +81,7 @@ def read_motion(
     """
     clip = probe(recipe.clip)
     require_pair(clip)
+    require_size(clip.size, str(clip.path))
     wanted = tuple(frames)
     shot = choose_shot(clip, recipe.shot, wanted if reference is None else (reference, *wanted))
     if not quick:  # else it is read once more

@@ -15,6 +15,7 @@ from mtransfer.clip import Clip, walk_frames
 from mtransfer.field import FlowField
 from mtransfer.guidance import FlowModel
 from mtransfer.longflow import Links, Pictures, as_floats, follow, read_links
+from mtransfer.media.sizes import shrunk
 from mtransfer.models import flow_model_id, reading_side_px
 from mtransfer.raft import FlowNet
 from mtransfer.reading import FusedFlow, ThriftyFlow
@@ -61,7 +62,7 @@ class Reading:
 def read_clip(run: Run, clip: Clip, flow_model: str, frames: Sequence[int], *, quick: bool) -> Reading:
     """Read a clip from the first to the last of `frames`; `quick` is for previews, where large motions may get lost."""
     stations = between(frames)
-    side = min(reading_side_px(flow_model), max(clip.size))
+    side = max(shrunk(clip.size, reading_side_px(flow_model)))
     pictures = torch.from_numpy(np.stack(list(walk_frames(clip, stations, side)))).permute(0, 3, 1, 2).contiguous()
     key = {
         "clip": file_hash(clip.path),

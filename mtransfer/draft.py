@@ -12,6 +12,7 @@ from mtransfer.warp import INVERTED_SIDE_PX, forward_warp, grow, vacated_mask
 from mtransfer.window import swept, window
 
 FEATHER_PX = 3
+STRIP = 4  # times the short side: a longer picture is one of many things, not of a larger one
 SURROUNDINGS_SHARE = 1.0  # of a hole, on every side, from which it is filled
 HALO_SHARE = 0.012  # of the long side: how far a subject's blurred edge and contact shadow reach beyond its mask
 
@@ -77,7 +78,7 @@ def take_out(photo: Float[Tensor, "1 3 H W"], mask: Float[Tensor, "1 1 H W"]) ->
 
 def halo_px(photo: Tensor) -> int:
     """How far, in pixels, a subject's blurred edge and contact shadow reach beyond its mask."""
-    return max(2, round(HALO_SHARE * max(photo.shape[-2:])))
+    return max(2, round(HALO_SHARE * min(max(photo.shape[-2:]), STRIP * min(photo.shape[-2:]))))
 
 
 def blend(photo: Float[Tensor, "B C H W"], edited: Float[Tensor, "B C H W"], edit: Tensor) -> Float[Tensor, "B C H W"]:

@@ -47,7 +47,7 @@ def fill_exemplar(image: Float[Tensor, "1 3 H W"], hole: Float[Tensor, "1 1 H W"
     if not bool(hole.any()):
         return image
     scale = max(1.0, max(image.shape[-2:]) / WORK_SIDE_PX)
-    work = tuple(round(side / scale) for side in image.shape[-2:])
+    work = tuple(max(WINDOW, round(side / scale)) for side in image.shape[-2:])
     level = _found(image.float().cpu(), hole.float().cpu(), work)
     if level is None:
         return fill_smooth(image, 1 - hole) if bool((hole < 1).any()) else image

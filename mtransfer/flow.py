@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.guidance import FlowModel
+from mtransfer.media.sizes import LEAST_PX
 from mtransfer.warp import backward_warp
 
 
@@ -36,14 +38,15 @@ class DisFlow:
             self._estimator.setFinestScale(0)
 
     def encode(self, source: Float[Tensor, "B 3 H W"]) -> None:
-        self._sources = [to_grey(image) for image in source]
+        self._sources = [to_grey(image) for image in large_enough(source)]
 
     def flow(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 2 H W"]:
         if image.requires_grad:
             raise InputError("flow model dis has no gradient and cannot guide; use auto, embedded or a RAFT")
-        pairs = zip(self._sources, image, strict=True)
+        pairs = zip(self._sources, large_enough(image), strict=True)
         flows = [self._estimator.calc(source, to_grey(second), None) for source, second in pairs]
-        return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).to(image)
+        found = torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).to(image)
+        return found[..., : image.shape[-2], : image.shape[-1]]
 
 
 def estimate(
@@ -76,6 +79,12 @@ def consistency(forward: Float[Tensor, "B 2 H W"], backward: Float[Tensor, "B 2 
     gap = (forward + returned).square().sum(dim=1, keepdim=True)
     size = forward.square().sum(dim=1, keepdim=True) + returned.square().sum(dim=1, keepdim=True)
     return (gap < 0.01 * size + 0.5).to(forward)
+
+
+def large_enough(image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C h w"]:
+    """The picture with its last row and column repeated until OpenCV's flow takes it."""
+    rows, columns = (max(0, LEAST_PX - side) for side in image.shape[-2:])
+    return F.pad(image, (0, columns, 0, rows), mode="replicate") if rows or columns else image
 
 
 def to_grey(image: Float[Tensor, "3 H W"]) -> NDArray[np.uint8]:

@@ -19,6 +19,7 @@ from mtransfer.draft import FEATHER_PX, halo_px, make_draft, take_out
 from mtransfer.elementary import elementary_field
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
+from mtransfer.media.sizes import shrunk
 from mtransfer.preview import with_flow
 from mtransfer.recipe import EditRecipe
 from mtransfer.subject.subject import Subject, subject_from_mask
@@ -102,8 +103,8 @@ class Stage:
 
 def set_stage(image: Float[Tensor, "3 H W"], masks: Sequence[Float[Tensor, "1 H W"]], side_px: int) -> Stage:
     """Bring photo and masks to a long side of `side_px` and take the objects out, which takes a moment."""
-    share = min(1.0, side_px / max(image.shape[-2:]))
-    size = [max(8, round(side * share)) for side in image.shape[-2:]]
+    size = shrunk(image.shape[-2:], side_px)
+    share = max(size) / max(image.shape[-2:])
     photo, *small = (F.interpolate(each[None], size, mode="area") for each in (image, *masks))
     subjects = tuple(subject_from_mask(photo[0], mask[0]) for mask in small)
     mask = torch.stack(small).amax(dim=0)

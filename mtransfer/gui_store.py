@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from mtransfer.errors import InputError
+from mtransfer.media.photo_formats import PHOTO_SUFFIXES
 
 MB = 2**20
 SUFFIXES = {
-    "photo": (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"),
+    "photo": PHOTO_SUFFIXES,
     "clip": (".mp4", ".mov", ".webm", ".mkv", ".avi", ".m4v", ".gif"),
 }
 LIMITS = {"photo": 64 * MB, "clip": 512 * MB}

@@ -17,6 +17,7 @@ from mtransfer.gui_edit import Motion, field_of, quantised
 from mtransfer.gui_jobs import INPUTS, Job, copied
 from mtransfer.gui_store import Session, Thing
 from mtransfer.media.image import read_photo, save_png
+from mtransfer.media.mask_image import GREY
 from mtransfer.recipe import COMMANDS, EditRecipe
 from mtransfer.subject.mask_file import read_mask
 from mtransfer.subject.prompt import is_file
@@ -69,7 +70,7 @@ def subjects_of(session: Session, scene: Scene) -> tuple[Float[Tensor, "3 H W"],
 
 def mask_of(session: Session, name: str, image: Float[Tensor, "3 H W"]) -> Float[Tensor, "1 H W"]:
     """A mask of the session by its name."""
-    return quantised(read_mask(session.find(name, "mask").path, image))
+    return quantised(read_mask(session.find(name, "mask").path, image, grey=True))
 
 
 def keep_mask(session: Session, mask: Float[Tensor, "1 H W"], photo: str) -> Thing:
@@ -91,7 +92,7 @@ def edit_job(session: Session, state: dict[str, Any], options: dict[str, Any]) -
     photo = copied(session.find(scene.photo, "photo").path, home / INPUTS)
     union = torch.stack([subject.mask for subject in subjects]).amax(dim=0)
     _write_flow(home / INPUTS, union, field_of(subjects, scene.motions))
-    files = {"photo": photo, "subject": str(home / INPUTS / "mask.png"), "flow": home / INPUTS / "flow.npz"}
+    files = {"photo": photo, "subject": f"{home / INPUTS / 'mask.png'}#{GREY}", "flow": home / INPUTS / "flow.npz"}
     # What was drawn by hand is what was meant.
     sampler = {**options.get("sampler", {}), "snap_mask": False}
     recipe = EditRecipe.build({**options, **files, "sampler": sampler}, [])

@@ -15,6 +15,7 @@ from torch import Tensor
 from mtransfer.fill import fill_smooth
 from mtransfer.flow import estimate
 from mtransfer.guidance import FlowModel, flow_term
+from mtransfer.media.sizes import shrunk
 from mtransfer.warp import backward_warp, covered_mask, grow, invert_flow, lengths, occlusion_mask, pixel_grid, sample
 
 JUDGED_LONG_SIDE_PX = 512
@@ -95,8 +96,7 @@ def flow_error(
 
 def _judge(model: FlowModel, photo: Tensor, edited: Tensor) -> Tensor:
     """The flow seen at the judged size, in pixels of the photo and at its size."""
-    scale = min(1.0, JUDGED_LONG_SIDE_PX / max(photo.shape[-2:]))
-    size = [round(side * scale) for side in photo.shape[-2:]]
+    size = shrunk(photo.shape[-2:], JUDGED_LONG_SIDE_PX)
     found = estimate(model, *(F.interpolate(image, size, mode="area") for image in (photo, edited)))
     ratio = found.new_tensor([photo.shape[-1] / size[1], photo.shape[-2] / size[0]]).view(1, 2, 1, 1)
     return ratio * F.interpolate(found, photo.shape[-2:], mode="bilinear")

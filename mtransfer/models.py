@@ -15,6 +15,7 @@ from mtransfer.errors import InputError, ModelError
 from mtransfer.flow import DisFlow
 from mtransfer.guidance import FlowModel
 from mtransfer.hush import without_bars
+from mtransfer.model_folder import require_layout
 from mtransfer.raft import BUILDERS, MAX_LEVELS, FlowNet, build_raft
 from mtransfer.reading import FusedFlow
 from mtransfer.sampler import MotionGuidedPipeline
@@ -152,8 +153,15 @@ def resolve_guidance_decoder(name: str, model: str) -> str:
     return "taesd" if model != "embedded" and catalog.path_on_disk("taesd") is not None else "vae"
 
 
+def require_model(model: str) -> None:
+    """Raises ModelError for a model that is not there or is of another layout, told by its files' names alone."""
+    if model != "embedded":
+        _folder_of(model)
+
+
 def _folder_of(model: str) -> Path:
-    if Path(model).is_dir():
+    if Path(model).exists():
+        require_layout(Path(model), model)
         return Path(model)
     if not catalog.HUB_ID.fullmatch(model):
         raise ModelError(f"--model {model}: no such folder, and no hub id of the form owner/name")

@@ -6,16 +6,19 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from mtransfer.console import warn
 from mtransfer.errors import InputError
+from mtransfer.media.photo_formats import PHOTO_SUFFIXES
 
 CLIP_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".gif")
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 LIST_SUFFIXES = (".csv", ".jsonl")
+OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
+KINDS_NAMED = 5
 Match = Literal["all", "zip", "name"]
 
 
@@ -47,55 +50,89 @@ class Item:
 def find_items(clips: str, photos: str | None, match: Match, skipped: Path | None = None) -> list[Item]:
     """Every item, those of one clip together, in the order of their names; of a list of pairs, in its order of clips.
 
-    `photos` is left out where `clips` is a list with both. `skipped` is a folder that is no source: the results'.
-    Raises InputError when there is nothing to do, a list is broken, or two items have one key.
+    `photos` is left out where `clips` is a list with both. `skipped` is a folder that is no source: the results'. What
+    is left out of a folder or glob is counted, by kind, in a warning. Raises InputError when there is nothing to do, a
+    list is broken, or two items have one key.
     """
     if photos is None:
         items = _listed_pairs(Path(clips))
     else:
-        found_clips = _find(clips, "clip", CLIP_SUFFIXES, skipped)
-        found_photos = _find(photos, "photo", PHOTO_SUFFIXES, skipped)
+        left_out: set[Path] = set()
+        found_clips = _find(clips, "clip", CLIP_SUFFIXES, skipped, left_out)
+        moving = {clip.path for clip in found_clips}  # of one folder with both, a GIF is a clip
+        found_photos = [
+            photo
+            for photo in _find(photos, "photo", PHOTO_SUFFIXES, skipped, left_out)
+            if photo.path not in moving or photos != clips
+        ]
+        _warn_of_left_out(left_out - moving - {photo.path for photo in found_photos})
         items = [Item(clip, photo) for clip, photo in _matched(found_clips, found_photos, match)]
     if twice := [key for key, count in Counter(item.key for item in items).items() if count > 1]:
         raise InputError(f"{clips}: {twice[0][0]} with {twice[0][1]} is there twice; name it once")
     return sorted(items, key=lambda item: item.key)
 
 
-def _find(given: str, kind: str, suffixes: tuple[str, ...], skipped: Path | None) -> list[Source]:
-    path = Path(given)
+def _warn_of_left_out(paths: set[Path]) -> None:
+    if paths:
+        files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
+        warn(f"{files} skipped, of kinds that are not read: {_by_kind(paths)}")
+
+
+def _by_kind(paths: set[Path]) -> str:
+    """Numbers of files by suffix, most first."""
+    kinds = Counter(path.suffix.lower() or "without a suffix" for path in paths)
+    ordered = sorted(kinds, key=lambda kind: (-kinds[kind], kind))
+    rest = sum(kinds[kind] for kind in ordered[KINDS_NAMED:])
+    return ", ".join([f"{kinds[kind]} {kind}" for kind in ordered[:KINDS_NAMED]] + [f"{rest} others"] * bool(rest))
+
+
+def _find(given: str, kind: str, suffixes: tuple[str, ...], skipped: Path | None, left_out: set[Path]) -> list[Source]:
+    path, others = Path(given), set[Path]()
     if path.is_dir():
-        found = [Source(_name(each, path), each) for each in _walk(path, suffixes, skipped)]
+        found = [Source(_name(each, path), each) for each in _sorted_out(_walk(path, skipped), suffixes, others)]
     elif path.is_file() and path.suffix.lower() in LIST_SUFFIXES:
         found = [_source(row, kind, path) for row in _rows(path, {kind})]
     elif path.is_file():
         found = [Source(path.name, path)]
     else:
-        found = _globbed(given, suffixes, skipped)
+        found = _globbed(given, suffixes, skipped, others)
     if not found:
-        raise InputError(f"{given}: no {kind}s there; give a folder, a glob or a list, of {' '.join(suffixes)}")
+        instead = f", but {_by_kind(others)}" if others else ""
+        raise InputError(
+            f"{given}: no {kind}s there{instead}; give a folder, a glob or a list, of {' '.join(suffixes)}"
+        )
+    left_out |= others
     return sorted(found, key=lambda source: source.name)
 
 
-def _walk(folder: Path, suffixes: tuple[str, ...], skipped: Path | None) -> Iterator[Path]:
+def _sorted_out(paths: Iterable[Path], suffixes: tuple[str, ...], others: set[Path]) -> list[Path]:
+    """Those of these suffixes; the rest goes to `others`."""
+    found = []
+    for path in paths:
+        if path.name.lower().endswith(suffixes):
+            found.append(path)
+        else:
+            others.add(path)
+    return found
+
+
+def _walk(folder: Path, skipped: Path | None) -> Iterator[Path]:
     for home, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".") and not _same(Path(home, name), skipped)]
         for name in files:
-            if name.lower().endswith(suffixes) and not name.startswith("."):
+            if not name.startswith("."):
                 yield Path(home, name)
 
 
-def _globbed(pattern: str, suffixes: tuple[str, ...], skipped: Path | None) -> list[Source]:
+def _globbed(pattern: str, suffixes: tuple[str, ...], skipped: Path | None, others: set[Path]) -> list[Source]:
     if not glob.has_magic(pattern):
         raise InputError(f"{pattern}: no such file or folder; check the name")
     base = Path(pattern)
     while glob.has_magic(str(base)):
         base = base.parent
-    found = [Path(each) for each in glob.glob(pattern, recursive=True) if each.lower().endswith(suffixes)]
-    return [
-        Source(_name(each, base), each)
-        for each in found
-        if each.is_file() and not any(_same(parent, skipped) for parent in each.parents)
-    ]
+    found = [Path(each) for each in glob.glob(pattern, recursive=True)]
+    files = [each for each in found if each.is_file() and not any(_same(parent, skipped) for parent in each.parents)]
+    return [Source(_name(each, base), each) for each in _sorted_out(files, suffixes, others)]
 
 
 def _same(folder: Path, skipped: Path | None) -> bool:
@@ -153,7 +190,7 @@ def _rows(path: Path, needed: set[str]) -> list[dict[str, Any]]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as a list ({str(error).splitlines()[0]}); save it as UTF-8") from None
-    rows = _csv_rows(text, path) if path.suffix.lower() == ".csv" else _json_rows(text, path)
+    rows = _csv_rows(text, path, needed) if path.suffix.lower() == ".csv" else _json_rows(text, path)
     for number, row in enumerate(rows, 1):
         for key in needed:
             if not _is_name(row.get(key)):
@@ -168,9 +205,11 @@ def _is_name(value: Any) -> bool:
         return False
 
 
-def _csv_rows(text: str, path: Path) -> list[dict[str, Any]]:
+def _csv_rows(text: str, path: Path, needed: set[str]) -> list[dict[str, Any]]:
     try:
-        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        _require_commas(reader.fieldnames or [], path, needed)
+        rows = list(reader)
     except csv.Error as error:
         raise InputError(
             f"{path}: not a list ({error}); give columns clip and photo, with their names on top"
@@ -178,7 +217,23 @@ def _csv_rows(text: str, path: Path) -> list[dict[str, Any]]:
     for number, row in enumerate(rows, 1):
         if None in row:
             raise InputError(f"{path}, row {number}: more cells than column names; quote a name that holds a comma")
+        for name in filter(None, map(row.get, needed)):
+            if name != name.strip() and not (path.parent / name).exists():
+                raise InputError(
+                    f"{path}, row {number}: spaces around {name.strip()!r}; part the cells by commas alone"
+                )
     return rows
+
+
+def _require_commas(names: Sequence[str], path: Path, needed: set[str]) -> None:
+    """Raises InputError for column names that anything else than a comma parts, or that are others than needed."""
+    if not names or needed <= set(names):
+        return
+    for mark, called in OTHER_SEPARATORS.items():
+        parts = [part.strip() for name in names for part in name.split(mark)]
+        if any(mark in name for name in names) and needed <= set(parts):
+            wanted = ",".join(filter(None, parts))
+            raise InputError(f"{path}: {called} in its column names; part them by commas alone, {wanted}")
 
 
 def _json_rows(text: str, path: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mtransfer.camera import textured
-from mtransfer.flow import DisFlow, consistency, to_grey
+from mtransfer.flow import DisFlow, consistency, large_enough, to_grey
 from mtransfer.raft import FlowNet, enlarge
 from mtransfer.warp import backward_warp, lengths
 
@@ -95,9 +95,10 @@ def _refined(first: Tensor, second: Tensor, rough: Tensor) -> Tensor:
     refinement = cv2.VariationalRefinement.create()
     refined = [
         refinement.calc(to_grey(a), to_grey(b), np.ascontiguousarray(flow.permute(1, 2, 0).cpu().numpy()))
-        for a, b, flow in zip(first, second, rough, strict=True)
+        for a, b, flow in zip(*map(large_enough, (first, second, rough)), strict=True)
     ]
-    return torch.from_numpy(np.stack(refined)).permute(0, 3, 1, 2).to(first)
+    height, width = first.shape[-2:]
+    return torch.from_numpy(np.stack(refined)).permute(0, 3, 1, 2).to(first)[..., :height, :width]
 
 
 def _searched(first: Tensor, second: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from mtransfer.models import (
     load_guidance_decoder,
     load_pipeline,
     load_reader,
+    require_model,
     resolve_flow_model,
     resolve_guidance_decoder,
     resolve_model,
@@ -48,6 +49,8 @@ class Run:
         self.energy_terms, self._guide = energy_terms, guide
         _require_effect(recipe, energy_terms)
         settled_recipe = settled(recipe)
+        if settled_recipe.sampler.steps:
+            require_model(settled_recipe.model)  # before the work that comes first
         self.recipe = settled_recipe.model_copy(
             update={
                 "flow_model": resolve_flow_model(recipe.flow_model),

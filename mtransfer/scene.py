@@ -85,7 +85,7 @@ def read_scene(recipe: AnimateRecipe | None = None, **options: Any) -> Scene:
     run.resolve(reference=str(motion.reference), mirror=motion.mirror)
     if recipe.clip_subject == "auto":
         run.resolve(clip_subject=MOVING)
-    grey = None if recipe.strength_mask is None else read_mask(recipe.strength_mask, photo.image)
+    grey = None if recipe.strength_mask is None else read_mask(recipe.strength_mask, photo.image, grey=True)
     assert isinstance(run.recipe, AnimateRecipe)
     scene = Scene(run, photo, subjects, grey, clip, motion, run.recipe)
     if not any(bool(scene.flow(index).flow.any()) for index in range(len(motion.frames))):

@@ -13,6 +13,7 @@ import tomli_w
 
 from mtransfer.cache import file_hash
 from mtransfer.errors import InputError
+from mtransfer.media.mask_image import split_label
 from mtransfer.media.png import CHUNK
 from mtransfer.recipe import COMMANDS, Recipe
 from mtransfer.settings import pipelines_folder
@@ -63,7 +64,7 @@ def input_files(values: dict[str, Any]) -> dict[str, Path]:
         text = str(values.get(key, "auto"))
         several = enumerate(specs_of(text), start=1)
         named = {f"{key}.{place}": spec for place, spec in several} if ";" in text else {key: text}
-        files |= {name: Path(spec) for name, spec in named.items() if is_file(spec)}
+        files |= {name: Path(split_label(spec)[0]) for name, spec in named.items() if is_file(spec)}
     return files
 
 
@@ -72,9 +73,12 @@ def with_files(values: dict[str, Any], files: dict[str, str]) -> dict[str, Any]:
     changed = dict(values)
     for name, file in files.items():
         key, _, place = name.partition(".")
-        specs = specs_of(str(changed[key])) if place else [""]
+        before = str(changed.get(key, ""))
+        specs = specs_of(before) if place else [before]
+        label = split_label(specs[int(place or 1) - 1])[1] if key in SUBJECT_FIELDS else None
         named = key not in SUBJECT_FIELDS or is_file(file)
-        specs[int(place or 1) - 1] = file if named else f"./{file}"  # a file called 2 or all
+        path = file if named else f"./{file}"  # a file called 2 or all
+        specs[int(place or 1) - 1] = path if label is None else f"{path}#{label}"
         changed[key] = ";".join(specs)
     return changed
 

@@ -15,6 +15,7 @@ from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.media.alpha import lifted
 from mtransfer.media.image import Photo, read_photo
+from mtransfer.media.sizes import require_size
 from mtransfer.motion.motion_segmentation import NOTHING_MOVES, subject_motion_px
 from mtransfer.motion.plausibility import warnings_of
 from mtransfer.preview import with_flow
@@ -28,7 +29,6 @@ from mtransfer.subject.prompt import is_file, specs_of
 from mtransfer.subject.segment import Found, find_subject
 from mtransfer.subject.subject import Subject, subject_from_mask, together, with_mask
 
-SMALLEST_PX = 12  # of a photo: dense inverse search, which measures the result, needs as much
 CANDIDATES, NEAREST_SHARE = 7, 0.06  # frames tried as B, from this share of the shot to its end
 TRACKED, BARELY_TRACKED = 2, 4  # a motion to B counts by this power of the subject's fraction that is tracked there
 CLEARLY_TRACKED = 0.4  # of the subject, above which the first power holds
@@ -57,7 +57,7 @@ def prepare_transfer(recipe: TransferRecipe | None = None, **options: Any) -> Pr
         if recipe.clip_subject == "auto":
             run.resolve(clip_subject=MOVING)
     with run.stage("retarget"):
-        grey = None if recipe.strength_mask is None else read_mask(recipe.strength_mask, photo.image)
+        grey = None if recipe.strength_mask is None else read_mask(recipe.strength_mask, photo.image, grey=True)
         flow = retargeted(motion, subjects, 0, strength=recipe.strength, strength_mask=grey)
         whole = together(photo, subjects)
         _, (tracked, *_) = subject_motion_px(motion.subjects[0], motion.field)
@@ -100,9 +100,7 @@ def photo_and_subjects(run: Run, text: str, *, snap: bool = True) -> tuple[Photo
     with run.stage("photo"):
         recipe = run.recipe
         photo = read_photo(recipe.photo)
-        if min(photo.size) < SMALLEST_PX:
-            height, width = photo.size
-            raise InputError(f"{photo.path}: {width} x {height} pixels; a photo needs {SMALLEST_PX} each way")
+        require_size(photo.size, str(photo.path))
         by = recipe.segmenter
         found = [find_subject(photo.image, spec, photo.alpha, by=by, device=run.device) for spec in specs_of(text)]
         run.resolve(subject=";".join(each.spec for each in found))

@@ -31,7 +31,7 @@ def test_of_fast_what_it_lacks_is_not_left_out_again() -> None:
 
 @pytest.mark.slow
 def test_the_command_makes_a_sheet_and_a_table(tmp_path, capsys) -> None:
-    words = ["ablate", KITE, "--translate", "30,0", "--subject", "380,300", "--set", "sampler.steps=8", "--json"]
+    words = ["ablate", KITE, "--translate", "30,0", "--subject", "230,160", "--set", "sampler.steps=8", "--json"]
     ended = command(capsys, *words, "-o", tmp_path / "out")
     assert ended.code == 0
     assert ended.message.startswith("warning: --preset fast: the embedded model betters a warp")  # without a warm start
@@ -45,7 +45,7 @@ def test_the_command_makes_a_sheet_and_a_table(tmp_path, capsys) -> None:
 
 @pytest.mark.slow
 def test_without_metadata_the_table_stands_alone(tmp_path, capsys) -> None:
-    words = ["ablate", KITE, "--translate", "30,0", "--subject", "380,300", "--set", "sampler.steps=2", "--no-metadata"]
+    words = ["ablate", KITE, "--translate", "30,0", "--subject", "230,160", "--set", "sampler.steps=2", "--no-metadata"]
     assert command(capsys, *words, "--quiet", "-o", tmp_path / "out").code == 0
     assert list(json.loads((tmp_path / "out" / "ablation.json").read_text())) == ["table"]
 

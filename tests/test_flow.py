@@ -9,6 +9,7 @@ from mtransfer.errors import InputError
 from mtransfer.field import affine_flow, translate_flow
 from mtransfer.flow import DisFlow, consistency, estimate, estimate_field
 from mtransfer.guidance import FlowModel
+from mtransfer.media.sizes import LEAST_PX
 
 SIZE = (96, 128)
 
@@ -65,6 +66,38 @@ def test_dis_takes_a_batch_image_by_image() -> None:
     both = estimate(DisFlow(), torch.cat([first, second]), torch.cat([first.roll(3, 3), second.roll(-2, 2)]))
     torch.testing.assert_close(both[:1], estimate(DisFlow(), first, first.roll(3, 3)))
     torch.testing.assert_close(both[1:], estimate(DisFlow(), second, second.roll(-2, 2)))
+
+
+class Watched:
+    """OpenCV's estimator, and the sizes it is handed; too few rows or columns never reach it."""
+
+    def __init__(self, estimator) -> None:
+        self.estimator, self.sizes = estimator, set()
+
+    def calc(self, first, second, flow):
+        self.sizes |= {first.shape, second.shape}
+        assert min(*first.shape, *second.shape) >= LEAST_PX
+        return self.estimator.calc(first, second, flow)
+
+
+@pytest.mark.parametrize("thorough", [False, True])
+@pytest.mark.parametrize("size", [(1, 1), (3, 90), (12, 12), (90, 5), (15, 16), (16, 16), (40, 50)])
+def test_opencv_is_handed_no_picture_of_few_rows(size, thorough) -> None:
+    model = DisFlow(thorough=thorough)
+    model._estimator = watched = Watched(model._estimator)
+    picture = F.interpolate(texture(), size, mode="area")
+    flow = estimate(model, picture, picture)
+    assert flow.shape == (1, 2, *size)
+    assert flow.abs().max() < 0.5
+    assert watched.sizes == {tuple(max(LEAST_PX, side) for side in size)}
+
+
+@pytest.mark.parametrize("size", [(12, 120), (120, 12)])
+def test_the_motion_of_a_strip_is_seen(size) -> None:
+    whole = texture()
+    first, second = (each[..., : size[0], : size[1]] for each in (whole, whole.roll((2, 2), (2, 3))))
+    middle = estimate(DisFlow(), first, second)[0][:, 4:-2, 4:-2]
+    assert middle.median() == pytest.approx(2, abs=0.3)
 
 
 def test_dis_refuses_to_guide() -> None:

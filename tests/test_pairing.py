@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtransfer.errors import InputError
+from mtransfer.media.photo_formats import PHOTO_SUFFIXES
 from mtransfer.pairing import Item, Source, find_items
 from mtransfer.places import is_place, places
 
@@ -115,6 +116,58 @@ def test_nothing_to_do_is_told(words, said, home) -> None:
     with pytest.raises(InputError) as error:
         keys(*words)
     assert said in str(error.value)
+
+
+def test_what_is_left_out_is_counted_by_kind(home, capsys) -> None:
+    for name in ("d.avi.bak", "e.raw", "F.RAW", "README"):
+        (home / "photos" / name).touch()
+    found = keys("clips", "photos/**/*")
+    assert len(found) == 9
+    said = capsys.readouterr().err
+    assert said.startswith("warning: 7 files skipped")
+    assert said.count("\n") == 1
+    assert all(part in said for part in ("2 .raw", "1 .bak", "1 .mp4", "1 .part", "1 .txt", "1 others"))
+    keys("clips/a.mp4", "photos/*.jpg")
+    assert capsys.readouterr().err == ""
+    (home / "photos" / "a.mp4").unlink()
+    with pytest.raises(InputError, match=r"photos: no clips there, but .*2 \.raw"):
+        keys("photos", "photos")
+
+
+def test_one_folder_of_both(home, capsys) -> None:
+    for name in ("a.mp4", "b.jpg", "c.gif"):
+        (home / "mixed" / name).parent.mkdir(exist_ok=True)
+        (home / "mixed" / name).touch()
+    assert keys("mixed", "mixed") == [("a.mp4", "b.jpg"), ("c.gif", "b.jpg")]
+    assert capsys.readouterr().err == ""
+
+
+def test_every_format_that_edit_reads_is_taken(home, capsys) -> None:
+    for suffix in PHOTO_SUFFIXES:
+        (home / "many" / f"photo{suffix.upper()}").parent.mkdir(exist_ok=True)
+        (home / "many" / f"photo{suffix.upper()}").touch()
+    assert len(keys("clips/a.mp4", "many")) == len(PHOTO_SUFFIXES)
+    assert {".heic", ".avif", ".jxl", ".jp2", ".gif", ".tif"} <= set(PHOTO_SUFFIXES)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("clip;photo\na.mp4;b.jpg\n", "semicolons in its column names; .* clip,photo"),
+        ("clip;photo;pair\na.mp4;b.jpg;0:4\n", "semicolons in its column names; .* clip,photo,pair"),
+        ("clip\tphoto\na.mp4\tb.jpg\n", "tabs in its column names"),
+        ("clip photo\na.mp4 b.jpg\n", "spaces in its column names"),
+        ("clip, photo\na.mp4, b.jpg\n", "spaces in its column names; .* clip,photo"),
+        ("clip,photo\na.mp4, b.jpg\n", "row 1: spaces around 'b.jpg'"),
+        ("\ufeffclip,photo\na.mp4,b.jpg;0:4\na.mp4 ,c.jpg\n", "row 2: spaces around 'a.mp4'"),
+    ],
+)
+def test_a_list_parted_by_other_things_than_commas_says_so(text, words, tmp_path) -> None:
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(InputError, match=words) as error:
+        find_items(str(tmp_path / "list.csv"), None, "all")
+    assert "list.csv" in str(error.value)
 
 
 NAMES = [

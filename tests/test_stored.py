@@ -146,6 +146,16 @@ def test_of_several_masks_in_a_picture_none_leads_elsewhere(home, tmp_path) -> N
         restored(stored)
 
 
+def test_the_label_behind_a_mask_file_stays_with_it(home) -> None:
+    for subject in (f"{home}/mask.png#2", f"10,20;{home}/mask.png#ff0000"):
+        recipe = EditRecipe.build({"photo": home / "photo.png", "subject": subject}, [])
+        table = tomllib.loads(write_stored(recipe, {}))
+        assert table["subject"] == subject.replace(f"{home}/", "")
+        assert hashlib.sha256((home / "mask.png").read_bytes()).hexdigest() in table["inputs"].values()
+        stored = parse(write_stored(recipe, {}).encode(), home / "recipe.toml")
+        assert find_inputs(stored, {})["subject"] == subject
+
+
 @pytest.mark.parametrize("name", ["photo.png", "clip.mp4", "mask.png", "clip_mask.png", "noise.safetensors"])
 @pytest.mark.parametrize("place", ["png", "mp4", "toml"])
 def test_an_input_that_is_missing_or_altered_is_named(name, place, home) -> None:

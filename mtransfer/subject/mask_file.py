@@ -2,18 +2,19 @@
 
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from mtransfer.errors import InputError
-from mtransfer.media.image import read_photo
+from mtransfer.media.mask_image import grey_picture, subject_mask
 
 
-def read_mask(path: Path, image: Tensor) -> Tensor:
-    """A mask picture of the image's size: its alpha where it has one, else its brightness."""
-    if not path.exists():
-        raise InputError(f"{path} does not exist; name a mask picture of the photo's size")
-    photo = read_photo(path)
-    mask = photo.alpha if photo.alpha is not None else photo.image.mean(dim=0, keepdim=True)
+def read_mask(path: Path, image: Tensor, *, grey: bool = False) -> Tensor:
+    """The subject [1,H,W] that a mask picture of the image's size shows, however drawn; with `grey` its brightness.
+
+    Raises InputError for a file that is not there or of another size than `image` [3,H,W].
+    """
+    mask = torch.from_numpy(grey_picture(path) if grey else subject_mask(path))[None]
     if mask.shape[-2:] != image.shape[-2:]:
         found, wanted = ("{1} x {0}".format(*side.shape[-2:]) for side in (mask, image))
         raise InputError(f"{path}: mask of {found} pixels for a picture of {wanted}; make them the same size")

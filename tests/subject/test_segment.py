@@ -90,9 +90,9 @@ def test_an_alpha_channel_is_the_subject_until_another_is_shown() -> None:
     assert overlap(by_colours(scene(), "80,70", alpha), ORANGE_DISC) > 0.95
 
 
-def test_a_mask_file_is_the_subject_by_its_brightness(tmp_path: Path) -> None:
-    mask = 0.6 * disc(150, 40, 20)
-    save_png(mask.expand(3, -1, -1), tmp_path / "mask.png")
+def test_a_mask_file_is_the_subject_however_bright_it_is_drawn(tmp_path: Path) -> None:
+    mask = disc(150, 40, 20)
+    save_png(0.6 * mask.expand(3, -1, -1), tmp_path / "mask.png")
     found = by_colours(scene(), str(tmp_path / "mask.png"))
     torch.testing.assert_close(found.mask, mask, atol=1 / 255, rtol=0)
     assert found.box_xyxy == (130, 20, 171, 61)

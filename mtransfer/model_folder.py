@@ -1,0 +1,128 @@
+"""Whether a folder or file can be a model here, told by its files' names and headers, before anything is loaded."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from mtransfer.errors import ModelError
+
+SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+PICKLED = (".ckpt", ".pt", ".pth", ".bin")
+HEADER_BYTES = 100 * 2**20
+STABLE_DIFFUSION_1, STABLE_DIFFUSION_2 = "a Stable Diffusion 1 checkpoint", "a Stable Diffusion 2 checkpoint"
+# What a single file is by the beginnings or parts of its tensors' names, the surest first.
+TENSORS = (
+    ("lora", "LoRA weights, which change a model and are none"),
+    ("control_model.", "a ControlNet, which steers a model and is none"),
+    ("controlnet_cond_embedding.", "a ControlNet, which steers a model and is none"),
+    ("conditioner.embedders.", "a Stable Diffusion XL checkpoint"),
+    ("joint_blocks.", "a Stable Diffusion 3 checkpoint"),
+    ("double_blocks.", "a FLUX checkpoint"),
+    ("cond_stage_model.model.", STABLE_DIFFUSION_2),
+    ("cond_stage_model.transformer.", STABLE_DIFFUSION_1),
+    ("model.diffusion_model.", STABLE_DIFFUSION_1),
+    ("down_blocks.", "the weights of one net"),
+    ("decoder.", "the weights of one net"),
+)
+USABLE = "use one of Stable Diffusion 1 or 2's layout, such as sd15"
+SINGLE_NETS = ("unet", "vae", "text_encoder")
+LOADED = re.compile(
+    r"(?:diffusion_pytorch_model|pytorch_model|model)(?:\.fp16)?(?:-\d+-of-\d+)?(?:\.fp16)?\.safetensors"
+)
+
+
+def require_layout(path: Path, given: str) -> None:
+    """Raises ModelError for what is no model of Stable Diffusion 1 or 2's layout in safetensors, `--model {given}`."""
+    if reason := _file_reason(path) if path.is_file() else _folder_reason(path):
+        raise ModelError(f"--model {given}: {reason}")
+
+
+def _file_reason(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in SINGLE_FILES:
+        return "is a file that is no model; name a folder of Stable Diffusion's layout"
+    kind = "a pickled checkpoint, of which only a trusted one should be opened" if suffix in PICKLED else _kind(path)
+    if suffix in PICKLED or kind in (STABLE_DIFFUSION_1, STABLE_DIFFUSION_2):
+        return f"is {kind} in a single file; {_converted('from_single_file', path)}"
+    return f"is a single file with {kind}; {USABLE}"
+
+
+def _kind(path: Path) -> str:
+    names = _tensor_names(path)
+    return next((kind for part, kind in TENSORS if any(part in name for name in names)), "tensors of an unknown kind")
+
+
+def _tensor_names(path: Path) -> list[str]:
+    """From a safetensors file's header; none where it is broken."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length)) if length <= HEADER_BYTES else {}
+            return list(header) if isinstance(header, dict) else []
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def _converted(way: str, path: Path, more: str = "") -> str:
+    """The command that writes the folder that is needed."""
+    target = f"{path.stem}-folder"
+    load = f"StableDiffusionPipeline.{way}('{path}'{more})"
+    return (
+        f'make a folder of it with python -c "from diffusers import StableDiffusionPipeline; '
+        f"{load}.save_pretrained('{target}')\" and name that"
+    )
+
+
+def _folder_reason(folder: Path) -> str:
+    index = _json(folder / "model_index.json")
+    if not index:
+        there = (folder / "model_index.json").is_file()
+        return "has a broken model_index.json; fetch the model again" if there else _no_index_reason(folder)
+    kind = str(index.get("_class_name", "another kind"))
+    if index.get("text_encoder_2") or _json(folder / "unet" / "config.json").get("addition_embed_type") == "text_time":
+        return f"is Stable Diffusion XL ({kind}), which has two text encoders; {USABLE}"
+    if missing := [part for part in ("unet", "vae", "scheduler") if not index.get(part)]:
+        return f"is of another layout ({kind}), without a {missing[0]}; {USABLE}"
+    parts = [part for part in SINGLE_NETS if index.get(part) and index[part] != [None, None]]
+    return next(filter(None, (_weights_reason(folder, part) for part in parts)), "")
+
+
+def _no_index_reason(folder: Path) -> str:
+    names = sorted(path.name for path in folder.iterdir())
+    if any(name == "snapshots" for name in names):
+        return "is a folder of the hub's cache; name the folder below its snapshots, or the hub id"
+    if (folder / "config.json").is_file():
+        kind = _json(folder / "config.json").get("_class_name", "a part")
+        return f"is {kind}, one part of a model; name the folder with model_index.json, above it"
+    if any("lora" in name.lower() or name.startswith("adapter_") for name in names):
+        return f"holds LoRA weights, which change a model and are none; {USABLE}"
+    if single := next((name for name in names if Path(name).suffix.lower() in SINGLE_FILES), None):
+        return f"holds no model_index.json but {single}, which {_file_reason(folder / single)}"
+    return "holds no model_index.json, so it is no model of Stable Diffusion's layout; name another folder"
+
+
+def _weights_reason(folder: Path, part: str) -> str:
+    """Why the weights of a part cannot be loaded; "" where they can."""
+    names = sorted(path.name for path in (folder / part).glob("*"))
+    bare = [name for name in names if name.endswith(".safetensors")]
+    if any(LOADED.fullmatch(name) for name in bare):
+        return ""
+    if bare:
+        variant = bare[0].removesuffix(".safetensors").partition(".")[2] or bare[0]
+        command = _converted("from_pretrained", folder, f", variant='{variant}'")
+        return f"has of {part} the variant {variant} alone; {command}"
+    if any(name.endswith(".bin") for name in names):
+        command = _converted("from_pretrained", folder)
+        return f"has of {part} pickled weights (.bin) alone, which are not opened here; {command}"
+    if any(name.endswith((".msgpack", ".onnx", ".pb", ".xml")) for name in names):
+        return f"has weights of {part} for another framework alone; {USABLE}"
+    return f"has no weights of {part}; fetch the model again"
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
