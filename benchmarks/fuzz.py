@@ -25,10 +25,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mtransfer.clip import write_video
 from mtransfer.console import strict_json
 from mtransfer.job import run_to_folder
 from mtransfer.manifest import Manifest
+from mtransfer.media.video_writer import write_video
 from mtransfer.models import EMBEDDED_FLOW
 from mtransfer.recipe import EditRecipe, TransferRecipe
 

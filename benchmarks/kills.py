@@ -22,10 +22,11 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image
 
-from mtransfer.clip import probe, read_frames, write_video
+from mtransfer.clip import probe, read_frames
 from mtransfer.console import strict_json
 from mtransfer.errors import InputError
 from mtransfer.manifest import Entry, Manifest
+from mtransfer.media.video_writer import write_video
 from mtransfer.worker import THUMBNAIL
 
 SAMPLES = Path(__file__).parent.parent / "samples"

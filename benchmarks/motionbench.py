@@ -18,10 +18,10 @@ from torch import Tensor
 
 from benchmarks.rendering import Path2D, Scene, Size, draw, exact_flow, extended_flow, load_actor, load_background
 from benchmarks.staging import carried, imperfect, perfect, place_background, stage_clip, stage_edit
-from mtransfer.clip import write_video
 from mtransfer.field import FlowField
 from mtransfer.fieldio import save_field
 from mtransfer.media.image import save_png
+from mtransfer.media.video_writer import write_video
 from mtransfer.output import save_json
 from mtransfer.preview import sheet, with_flow
 from mtransfer.subject.subject import with_mask

@@ -13,12 +13,12 @@ from torch import Tensor
 from benchmarks.motionbench import CLIP_FPS, ClipCase, load_clip_cases
 from benchmarks.statistics import interval
 from mtransfer.camera import fit_cameras, without_camera
-from mtransfer.clip import write_video
 from mtransfer.clipmotion import read_motion, retargeted
 from mtransfer.console import strict_json
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.media.image import save_png
+from mtransfer.media.video_writer import write_video
 from mtransfer.recipe import TransferRecipe
 from mtransfer.retarget import fit_similarity, retarget
 from mtransfer.run import start

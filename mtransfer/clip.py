@@ -1,15 +1,12 @@
-"""Clips: what a video file holds, its frames as tensors, positions in it, and writing one.
+"""Clips: what a video file holds, its frames as tensors, and positions in it.
 
 decord decodes, and turns frames upright by itself; PyAV, which never writes to stderr, first looks whether the file
 can be opened at all.
 """
 
-import contextlib
-import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 
 import torch  # isort: skip - loaded after decord, its CUDA build crashes in matrix products
@@ -17,7 +14,6 @@ import av
 import cv2
 import decord
 import numpy as np
-import torch.nn.functional as F
 from jaxtyping import Float32
 from numpy.typing import NDArray
 from torch import Tensor
@@ -26,9 +22,7 @@ from mtransfer.errors import InputError
 
 decord.logging.set_level(decord.logging.QUIET)
 
-CRF = 17  # H.264 quality of written clips: about the lowest that shows no loss
 NO_TIME_S = -1e6  # decord gives about -9e15 for a frame without a time
-BT709 = 1  # in H.264 for primaries, transfer and matrix alike
 
 
 @dataclass(frozen=True)
@@ -136,28 +130,6 @@ def parse_pair(text: str, clip: Clip) -> tuple[int, int]:
     return pair
 
 
-def write_video(
-    frames: Iterable[Float32[Tensor, "3 H W"]], path: str | os.PathLike[str], fps: float, comment: str = ""
-) -> None:
-    """Write frames, RGB in [0,1] and all of one size, as an H.264 mp4 with `comment` in its comment tag.
-
-    Sides are made even by repeating the last row or column. The file appears under its name only when whole.
-    Raises InputError when it cannot be written or fps is not above 0.
-    """
-    path = Path(path)
-    if not (math.isfinite(fps) and fps > 0):
-        raise InputError(f"cannot write {path} at {fps} frames a second; give a rate above 0")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        _encode(frames, temporary, Fraction(fps).limit_denominator(1001), comment)
-        temporary.replace(path)
-    except (OSError, av.error.FFmpegError) as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-
-
 def _open(path: Path) -> decord.VideoReader:
     if not path.exists():
         raise InputError(f"clip {path} does not exist; check the name")
@@ -213,26 +185,3 @@ def _resize(frame: NDArray[np.uint8], long_side: int | None) -> NDArray[np.uint8
     size = max(1, round(width * scale)), max(1, round(height * scale))
     resized = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     return resized.astype(np.uint8, copy=False)
-
-
-def _encode(frames: Iterable[Tensor], path: Path, rate: Fraction, comment: str) -> None:
-    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        container.metadata["comment"] = comment
-        stream = container.add_stream("libx264", rate=rate, options={"crf": str(CRF)})
-        stream.pix_fmt = "yuv420p"
-        context = stream.codec_context
-        context.thread_count = 1  # what is written must not hang on how many cores are free
-        context.colorspace = context.color_primaries = context.color_trc = BT709
-        for frame in frames:
-            height, width = frame.shape[-2:]
-            picture = F.pad(frame[None], (0, width % 2, 0, height % 2), mode="replicate")[0]
-            if not context.is_open:
-                stream.height, stream.width = picture.shape[-2:]
-            container.mux(stream.encode(_video_frame(picture)))
-        container.mux(stream.encode())
-
-
-def _video_frame(picture: Tensor) -> av.VideoFrame:
-    levels = (picture.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
-    rgb = av.VideoFrame.from_ndarray(levels.permute(1, 2, 0).contiguous().numpy(), format="rgb24")
-    return rgb.reformat(format="yuv420p", dst_colorspace="ITU709")

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mtransfer.clip import write_video
+from mtransfer.media.video_writer import write_video
 
 SIDE_PX = 160
 CENTRE_XY, RADIUS_PX = (70, 80), 30

@@ -17,9 +17,10 @@ from PIL import Image, ImageSequence
 from profiles import P3_RED, SHOWN_AS_SRGB, display_p3
 
 import mtransfer
-from mtransfer.clip import probe, read_frames, write_video
+from mtransfer.clip import probe, read_frames
 from mtransfer.fieldio import load_field
 from mtransfer.media.image import read_photo
+from mtransfer.media.video_writer import write_video
 from mtransfer.reel import kept_frames
 
 FRAMES = 6

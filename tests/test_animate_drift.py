@@ -9,8 +9,8 @@ from torch import Tensor
 
 from benchmarks.rendering import Scene, affine_about, draw, load_actor, load_background, posed
 from mtransfer.animate import Animation, animate
-from mtransfer.clip import write_video
 from mtransfer.flow import DisFlow, estimate
+from mtransfer.media.video_writer import write_video
 
 PICTURES = Path(__file__).parent.parent / "benchmarks" / "pictures"
 SIZE, FRAMES = (192, 256), 120

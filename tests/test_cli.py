@@ -18,8 +18,8 @@ from pictures import disc_photo, save_picture, textured
 from PIL import Image
 
 from mtransfer.cli import app
-from mtransfer.clip import write_video
 from mtransfer.media.image import save_png
+from mtransfer.media.video_writer import write_video
 
 ROOT = Path(__file__).parent.parent
 KITE, BUNNY = ROOT / "samples" / "kite.jpg", ROOT / "samples" / "bunny.mp4"

@@ -1,6 +1,5 @@
 """Clips: frames by number and time, rotation, variable rate, odd sizes, writing, and one-line errors."""
 
-import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mtransfer.clip import Clip, parse_pair, parse_position, probe, read_frames, require_pair, write_video
+from mtransfer.clip import Clip, parse_pair, parse_position, probe, read_frames, require_pair
 from mtransfer.errors import InputError
 
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -275,48 +274,6 @@ def test_damaged_frames_make_no_noise(tmp_path: Path, capfd: pytest.CaptureFixtu
     assert capfd.readouterr() == ("", "")
 
 
-def test_written_video_reads_back(tmp_path: Path):
-    frames = torch.from_numpy(np.stack([corners(64, 96)] * 2 + ramp(3))).permute(0, 3, 1, 2).float() / 255
-    path = tmp_path / "written.mp4"
-    write_video(frames, path, 12.5, '{"seed": 7}')
-    clip = probe(path)
-    assert (clip.frame_count, clip.size) == (5, (64, 96))
-    assert clip.average_fps == pytest.approx(12.5, rel=1e-4)
-    error = (read_frames(clip, range(5)) - frames).abs()
-    assert error.mean() < 2 / 255
-    assert error[2:].max() < 4 / 255
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        assert container.metadata["comment"] == '{"seed": 7}'
-        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
-    assert os.listdir(tmp_path) == ["written.mp4"]
-
-
-def test_odd_frames_are_padded_to_even_sides(tmp_path: Path):
-    frames = torch.from_numpy(corners(63, 97)).permute(2, 0, 1)[None].float() / 255
-    write_video(frames.repeat(2, 1, 1, 1), tmp_path / "odd.mp4", 10)
-    frame = read_frames(tmp_path / "odd.mp4", [0])[0]
-    assert frame.shape == (3, 64, 98)
-    assert colours(frame) == [RED, GREEN, BLUE, WHITE]
-
-
-def test_the_same_frames_give_the_same_bytes(tmp_path: Path):
-    frames = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    for name in ("a.mp4", "b.mp4"):
-        write_video(frames, tmp_path / name, 24, "same")
-    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
-
-
-def test_what_cannot_be_written(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
-    frames = torch.zeros(2, 3, 16, 16)
-    assert "nowhere" in refusal(write_video, frames, tmp_path / "nowhere" / "a.mp4", 10)
-    assert "above 0" in refusal(write_video, frames, tmp_path / "a.mp4", 0)
-    (tmp_path / "taken.mp4").mkdir()
-    assert "taken.mp4" in refusal(write_video, frames, tmp_path / "taken.mp4", 10)
-    assert os.listdir(tmp_path) == ["taken.mp4"]
-    assert capfd.readouterr() == ("", "")
-
-
 @pytest.mark.parametrize("name", ["bunny.mp4", "box.mp4", "cup.mp4"])
 def test_samples_are_clips(name: str, capfd: pytest.CaptureFixture[str]):
     clip = probe(SAMPLES / name)
@@ -326,8 +283,3 @@ def test_samples_are_clips(name: str, capfd: pytest.CaptureFixture[str]):
     first, last = read_frames(clip, [0, clip.frame_count - 1], long_side=160)
     assert (first - last).abs().mean() > 0.02
     assert capfd.readouterr() == ("", "")
-
-
-def test_the_encoder_does_not_look_at_the_number_of_cores(tmp_path) -> None:
-    write_video([torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(0))] * 3, tmp_path / "out.mp4", 12)
-    assert b" threads=1 " in (tmp_path / "out.mp4").read_bytes()  # x264 writes its settings into the stream

@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtransfer.clip import read_frames, write_video
+from mtransfer.clip import read_frames
 from mtransfer.clipmotion import ClipMotion, camera_on_photo, read_motion, retargeted
 from mtransfer.clipreading import MOST_LINKS, between
 from mtransfer.errors import InputError
 from mtransfer.media.image import save_png
+from mtransfer.media.video_writer import write_video
 from mtransfer.recipe import TransferRecipe
 from mtransfer.run import start
 from mtransfer.subject.subject import Subject, subject_from_mask

@@ -15,8 +15,9 @@ from command_line import Ended, command, contents
 from pictures import disc_photo, save_clip, save_flow, save_mask, save_picture
 from PIL import Image
 
-from mtransfer.clip import read_frames, write_video
+from mtransfer.clip import read_frames
 from mtransfer.media.image import read_photo
+from mtransfer.media.video_writer import write_video
 from mtransfer.settings import pipelines_folder
 from mtransfer.stored import read_stored
 

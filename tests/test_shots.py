@@ -5,8 +5,9 @@ import pytest
 import torch
 from pictures import textured
 
-from mtransfer.clip import probe, walk_frames, write_video
+from mtransfer.clip import probe, walk_frames
 from mtransfer.errors import InputError
+from mtransfer.media.video_writer import write_video
 from mtransfer.shots import Shot, choose_shot, cuts_of, find_shots, scores, warn_of_shots
 
 SAMPLES = Path(__file__).parent.parent / "samples"

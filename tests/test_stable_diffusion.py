@@ -169,7 +169,8 @@ def test_weights_that_would_be_unpickled_are_refused(build, tmp_path, capsys) ->
     assert list(folder.glob("*/*.bin"))
     ended = command(capsys, "edit", KITE, "--translate", "40,0", "--model", folder, "-o", tmp_path / "out", "--quiet")
     assert ended.code in (1, 2)
-    assert ended.message.startswith(f"error: --model {folder}: ") and "(.bin)" in ended.message
+    assert ended.message.startswith(f"error: --model {folder}: ")
+    assert "(.bin)" in ended.message
     assert contents(tmp_path) == {}
 
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from mtransfer.clip import write_video
 from mtransfer.errors import InputError
 from mtransfer.film import write_gif
 from mtransfer.media.image import save_png
+from mtransfer.media.video_writer import write_video
 from mtransfer.recipe import COMMANDS, AnimateRecipe, EditRecipe, GenerateRecipe, Recipe, TransferRecipe
 from mtransfer.stored import StoredRecipe, find_inputs, input_files, parse, read_stored, wanted_mask, write_stored
 

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from pictures import save_picture
 from torch import Tensor
 
-from mtransfer.clip import read_frames, write_video
+from mtransfer.clip import read_frames
 from mtransfer.flow import DisFlow, estimate
 from mtransfer.media.image import read_photo
+from mtransfer.media.video_writer import write_video
 from mtransfer.recipe import EditRecipe, TransferRecipe
 from mtransfer.run import Run
 from mtransfer.transfer import TransferOutput, edit, transfer

@@ -115,6 +115,16 @@ def test_a_film_reads_back_with_its_rate_and_its_comment(tmp_path) -> None:
     assert b" threads=1 " in (tmp_path / "film.mp4").read_bytes()  # x264 writes its settings into the stream
 
 
+def test_odd_sides_are_made_even_by_repeating_the_last_row_and_column(tmp_path) -> None:
+    frames = torch.arange(5 * 7).div(35).view(1, 5, 7).expand(2, 3, 5, 7)
+    write_video(frames, tmp_path / "film.mp4", 10)
+    with av.open(str(tmp_path / "film.mp4")) as film:
+        luma = next(film.decode(video=0)).to_ndarray(format="gray")
+    assert luma.shape == (6, 8)
+    assert np.abs(luma[:5, 7].astype(int) - luma[:5, 6]).max() <= 4
+    assert np.abs(luma[5].astype(int) - luma[4]).max() <= 4
+
+
 @pytest.mark.parametrize("fps", [LEAST_FPS, 0.5, 23.976, 119.88, MOST_FPS])
 def test_films_of_any_rate_that_may_be_asked_for_last_as_long_as_they_should(tmp_path, fps) -> None:
     write_video(grainy(16, 16)[:6], tmp_path / "film.mp4", fps)
