@@ -70,7 +70,7 @@ class Embedding:
         scaled = np.array(points, np.float32)[None] / max(self.size)
         encoded_kinds = np.eye(5, dtype=np.float32)[None, kinds]
         with _one_at_a_time:
-            net = _decoder()
+            _, net = load_nets()
             for name, value in (("embedding", self.values), ("points", scaled), ("kinds", encoded_kinds)):
                 net.setInput(value, name)
             logits, predicted = net.forward(["logits", "iou"])
@@ -92,14 +92,16 @@ def embed(pixels: Pixels) -> Embedding:
     padded = np.zeros((SIDE_PX, SIDE_PX, 3), np.float32)
     padded[: size[1], : size[0]] = (small - MEAN) / STD
     with _one_at_a_time:
-        net = _encoder()
+        net, _ = load_nets()
         net.setInput(np.ascontiguousarray(padded.transpose(2, 0, 1)[None]))
         return Embedding(net.forward().copy(), (height, width))
 
 
+@lru_cache(maxsize=1)
 def load_nets() -> tuple[cv2.dnn.Net, cv2.dnn.Net]:
     """Encoder and decoder from the package's weights. Raises ModelError when they are missing or broken."""
-    return _encoder(), _decoder()
+    encoder, decoder = (_load(name) for name in FILES)
+    return encoder, decoder
 
 
 @lru_cache(maxsize=1)
@@ -112,16 +114,6 @@ def mobile_sam_hash() -> str:
         except OSError as error:
             raise ModelError(BROKEN.format(FOLDER / name)) from error
     return digest.hexdigest()
-
-
-@lru_cache(maxsize=1)
-def _encoder() -> cv2.dnn.Net:
-    return _load(FILES[0])
-
-
-@lru_cache(maxsize=1)
-def _decoder() -> cv2.dnn.Net:
-    return _load(FILES[1])
 
 
 def _load(name: str) -> cv2.dnn.Net:
