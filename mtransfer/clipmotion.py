@@ -7,7 +7,8 @@
 `flow` is a FlowField with T = 1 at the photo's size, of the motion from the reference frame to `motion.frames[index]`:
 zero for the reference frame itself and outside the photo's subjects. With `camera == "photo"` the photo itself is to be
 moved first, by `camera_on_photo(motion, index, size)`, and the flow is of the subjects before that.
-Which frames there are to take: `shots.choose_shot(clip, recipe.shot, frames)`, whose Shot has `first` and `end`.
+Which frames there are to take: `shots.choose_shot(run.clip_reader, recipe.shot, frames)`, whose Shot has `first` and
+`end`.
 """
 
 from collections.abc import Sequence
@@ -19,12 +20,13 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from mtransfer.camera import fit_cameras, resized, steadied, textured, without_camera
-from mtransfer.clip import Clip, probe, read_frames, require_pair
 from mtransfer.clipreading import Reading, read_clip
 from mtransfer.console import tell, warn
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
+from mtransfer.media.clip_position import require_pair
 from mtransfer.media.sizes import require_size
+from mtransfer.media.video import ClipReader
 from mtransfer.motion.mask_propagation import track, within
 from mtransfer.motion.motion_segmentation import moving_subjects, sure_places
 from mtransfer.recipe import ClipRecipe
@@ -79,17 +81,17 @@ def read_motion(
     pair in order. `quick`, as drafts always are, for a first look. Raises InputError for frames across a cut, for
     nothing that moves and for a subject that is not there.
     """
-    clip = probe(recipe.clip)
-    require_pair(clip)
-    require_size(clip.size, str(clip.path))
+    reader = run.clip_reader
+    require_pair(reader.clip)
+    require_size(reader.clip.size, str(reader.path))
     wanted = tuple(frames)
-    shot = choose_shot(clip, recipe.shot, wanted if reference is None else (reference, *wanted))
+    shot = choose_shot(reader, recipe.shot, wanted if reference is None else (reference, *wanted))
     if not quick:  # else it is read once more
-        warn_of_shots(clip, shot)
+        warn_of_shots(reader, shot)
     start = wanted[0] if reference is None else reference
-    reading = read_clip(run, clip, recipe.flow_model, (start, *wanted), quick=quick or recipe.sampler.steps == 0)
+    reading = read_clip(run, reader, recipe.flow_model, (start, *wanted), quick=quick or recipe.sampler.steps == 0)
     field = reading.flow_from(start, wanted)
-    subjects = _clip_subjects(recipe, clip, reading, start, field, len(photo_subjects))
+    subjects = _clip_subjects(recipe, reader, reading, start, field, len(photo_subjects))
     masks = track(torch.cat([each.mask for each in subjects]), *reading.path(start, wanted))
     if reference is None and (best := _most_alike(masks, photo_subjects, wanted)) != start:
         start, subjects = best, _subjects_at(reading, best, masks[wanted.index(best)])
@@ -153,21 +155,21 @@ def camera_on_photo(motion: ClipMotion, index: int, size: tuple[int, int]) -> Fl
 
 
 def _clip_subjects(
-    recipe: ClipRecipe, clip: Clip, reading: Reading, start: int, field: FlowField, count: int
+    recipe: ClipRecipe, reader: ClipReader, reading: Reading, start: int, field: FlowField, count: int
 ) -> tuple[Subject, ...]:
     picture = reading.picture(start)
     if recipe.clip_subject in ("auto", MOVING):
         try:
             return moving_subjects(picture, field, count, sure_places(picture))
         except InputError as error:
-            raise InputError(f"{clip.path}: {error}") from None
+            raise InputError(f"{reader.path}: {error}") from None
     specs = specs_of(recipe.clip_subject)
     numbers = [object_number(spec) for spec in specs]
     if len(specs) == count == 1 and numbers[0] is not None:
         return moving_subjects(picture, field, numbers[0], sure_places(picture))[-1:]
     if len(specs) != count:
         raise InputError(f"--clip-subject: {len(specs)} for {count} of the photo; give as many of each, they pair")
-    image = read_frames(clip, [start])[0]  # points, boxes and masks are of the clip's own size
+    image = reader.read([start])[0]  # points, boxes and masks are of the clip's own size
     return tuple(_named(image, spec, picture) for spec in specs)
 
 

@@ -150,9 +150,9 @@ def require_suffix(file_name: str, kind: str) -> None:
 def look_at(session: Session, name: str, path: Path, kind: str) -> Thing:
     """An uploaded file, read to see that it is what its name says. Raises InputError when it is not."""
     if kind == "clip":
-        from mtransfer.clip import probe
+        from mtransfer.media.video import ClipReader
 
-        clip = probe(path)
+        clip = ClipReader(path).clip
         height, width = clip.size
         facts = {"width": width, "height": height, "frames": clip.frame_count, "fps": round(clip.average_fps, 3)}
     else:

@@ -104,6 +104,9 @@ class ClipRecipe(PhotoRecipe):
     mirror: bool | None = Field(
         None, description="mirror the motion left for right; left out: where the silhouettes clearly face apart"
     )
+    deinterlace: Literal["auto", "off"] = Field(
+        "auto", description="make whole pictures of an interlaced clip's frames: auto | off"
+    )
     strength_mask: Path | None = Field(None, description="grey picture of the photo's size: how much of it to apply")
 
     @model_validator(mode="after")

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from mtransfer.animate import frame_path, liveliest, load_frame
-from mtransfer.clip import walk_frames
 from mtransfer.console import say
 from mtransfer.errors import InputError, MTransferError
 from mtransfer.field import FlowField
@@ -98,7 +97,7 @@ def _show(scene: Scene, folder: Path, index: int, path: Path, text: str) -> None
 
 def _clip(scene: Scene, order: list[int]) -> Iterator[Tensor]:
     numbers = [scene.motion.frames[index] for index in order]
-    height, width = scene.clip.size
+    height, width = scene.run.clip_reader.clip.size
     side = round(SIDE_BY_SIDE_PX * max(1.0, width / height))
-    for pixels in walk_frames(scene.clip, numbers, long_side=min(side, max(height, width))):
+    for pixels in scene.run.clip_reader.walk(numbers, long_side=min(side, max(height, width))):
         yield torch.from_numpy(pixels).permute(2, 0, 1).float() / 255

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from mtransfer.clip import Clip, parse_position, require_pair
 from mtransfer.console import warn
 from mtransfer.errors import InputError
+from mtransfer.media.clip_position import parse_position, require_pair
+from mtransfer.media.video import Clip
 from mtransfer.recipe import LEAST_FPS, MOST_FPS
 
 MOST_FRAMES = 300

@@ -8,8 +8,8 @@ import torch
 from pictures import disc, disc_photo, textured
 from PIL import Image, ImageSequence
 
-from mtransfer.clip import probe, read_frames
 from mtransfer.film import COLOURS, GIF_SIDE_PX, contact_sheet, fitted, side_by_side, spread, write_gif
+from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
 
 STEP_PX = 6
@@ -85,8 +85,8 @@ def test_a_gif_of_large_frames_is_smaller(tmp_path) -> None:
 def test_a_film_is_written_frame_by_frame_with_even_sides(tmp_path) -> None:
     frames = [frame[:, :91, :123] for frame in moving_disc()]
     write_video(iter(frames), tmp_path / "a.mp4", 12)
-    assert probe(tmp_path / "a.mp4").size == (92, 124)
-    back = read_frames(tmp_path / "a.mp4", range(6))[..., :91, :123]
+    assert ClipReader(tmp_path / "a.mp4").clip.size == (92, 124)
+    back = ClipReader(tmp_path / "a.mp4").read(range(6))[..., :91, :123]
     assert (back - torch.stack(frames)).abs().mean() < 0.02
 
 

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from pictures import save_picture
 from torch import Tensor
 
-from mtransfer.clip import read_frames
 from mtransfer.flow import DisFlow, estimate
 from mtransfer.media.image import read_photo
+from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
 from mtransfer.recipe import EditRecipe, TransferRecipe
 from mtransfer.run import Run
@@ -87,7 +87,7 @@ class TrueFlow:
     """A flow estimator that knows these clips; of other pictures it says that nothing moves."""
 
     def __init__(self, clip: Path, pan_px: int) -> None:
-        self._frames, self._pan_px = read_frames(clip, range(FRAMES)), pan_px
+        self._frames, self._pan_px = ClipReader(clip).read(range(FRAMES)), pan_px
 
     def _number(self, image: Tensor) -> int | None:
         frames = F.interpolate(self._frames, image.shape[-2:], mode="area")
