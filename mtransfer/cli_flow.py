@@ -17,7 +17,7 @@ def flow(
         Literal["auto", "embedded", "raft_large", "raft_small", "dis"], typer.Option(help="reads the clip")
     ] = "auto",
     deinterlace: Annotated[
-        Literal["auto", "off"], typer.Option(help="make whole pictures of interlaced frames: auto | off")
+        Literal["auto", "on", "off"], typer.Option(help="make whole pictures of interlaced frames: auto | on | off")
     ] = "auto",
     device: Annotated[str, typer.Option(help="auto | cpu | cuda | mps")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a file already there")] = False,
@@ -30,7 +30,7 @@ def flow(
 
 
 def _flow(
-    clip: Path, output: Path, pair: str, flow_model: str, deinterlace: str, device: str, overwrite: bool
+    clip: Path, output: Path, pair: str, flow_model: str, deinterlace: Any, device: str, overwrite: bool
 ) -> dict[str, Any]:
     from mtransfer.field import resize
     from mtransfer.fieldio import ENCODERS, save_field
@@ -46,7 +46,7 @@ def _flow(
         raise InputError(f"-o {output}: is already there; add --overwrite or choose another name")
     if not output.absolute().parent.is_dir():
         raise InputError(f"-o {output}: its folder is not there; make it first")
-    reader = ClipReader(clip, deinterlace=deinterlace == "auto")
+    reader = ClipReader(clip, deinterlace=deinterlace)
     found = reader.clip
     first, second = parse_pair(pair or f"0:{found.frame_count - 1}", found)
     place = choose_device(device)

@@ -83,7 +83,9 @@ class Run:
     def clip_reader(self) -> ClipReader:
         """The recipe's clip, opened once. Raises InputError."""
         assert isinstance(self.recipe, ClipRecipe)
-        return ClipReader(self.recipe.clip, deinterlace=self.recipe.deinterlace == "auto")
+        reader = ClipReader(self.recipe.clip, deinterlace=self.recipe.deinterlace)
+        self.resolve(deinterlace="on" if reader.deinterlaces else "off")
+        return reader
 
     def reader(self) -> FlowModel:
         """The flow estimator that reads clips."""

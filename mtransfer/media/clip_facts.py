@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Progress = Callable[[], None]  # called now and then while a decoder works, so that it is known not to stall
+Deinterlace = Literal["auto", "on", "off"]
 ReaderName = Literal["pyav", "decord", "pillow"]
 
 

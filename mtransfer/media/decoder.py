@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtransfer.errors import InputError
-from mtransfer.media.clip_facts import ClipFacts
+from mtransfer.media.clip_facts import ClipFacts, Deinterlace
 from mtransfer.media.decoder_process import FRAME, HEADER, REFUSAL
 
 PACKAGES_FOLDER = Path(__file__).parents[2]
@@ -49,10 +49,10 @@ class Decoder:
             assert self._process.stdout is not None
             fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
-    def open(self, path: Path, *, deinterlace: bool, fast: bool) -> ClipFacts:
+    def open(self, path: Path, *, deinterlace: Deinterlace, fast: bool) -> ClipFacts:
         """Open a clip in place of the one before. Raises InputError; DecoderDied if that ended the process."""
         self._path = path
-        self._ask({"open": str(path), "deinterlace": deinterlace, "fast": fast})
+        self._ask({"open": str(path), "folder": os.getcwd(), "deinterlace": deinterlace, "fast": fast})
         _, _, _, content = self._answer()
         return ClipFacts.from_json(json.loads(bytes(content)))
 

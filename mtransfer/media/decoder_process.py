@@ -2,7 +2,7 @@
 
 It reads requests from stdin, a JSON line each, and answers each on stdout with a header and its bytes:
 
-    {"open": path, "deinterlace": true, "fast": true}  ->  facts, as JSON
+    {"open": path, "folder": where it is relative to, "deinterlace": "auto", "fast": true}  ->  facts, as JSON
     {"frame": index, "size": [H, W] | null}            ->  uint8[H,W,3]
     {"close": true}                                    ->  nothing
 
@@ -78,6 +78,7 @@ def main() -> None:
 def _opened(request: dict[str, Any], watchdog: Watchdog) -> Any:
     from mtransfer.media.frame_source import open_source
 
+    os.chdir(request["folder"])  # of the process that asks, so that both call the file the same
     path = Path(request["open"])
     return open_source(path, deinterlace=request["deinterlace"], fast=request["fast"], progress=watchdog.alive)
 

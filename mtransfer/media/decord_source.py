@@ -69,7 +69,7 @@ def is_plain(source: PyAVSource) -> bool:
         and facts.codec == CODEC
         and source.layout in LAYOUTS
         and facts.orientation == (False, 0)
-        and not facts.interlaced
+        and not source.deinterlaces
         and not facts.hdr
     )
 

@@ -7,14 +7,14 @@ open, and PyAV for everything else.
 from pathlib import Path
 
 from mtransfer.errors import InputError
-from mtransfer.media.clip_facts import FrameSource, Progress
+from mtransfer.media.clip_facts import Deinterlace, FrameSource, Progress
 from mtransfer.media.decord_source import verified
 from mtransfer.media.pillow_source import PillowSource, is_animated
 from mtransfer.media.pyav_source import PyAVSource
 from mtransfer.media.pyav_stream import open_container, picture_stream
 
 
-def open_source(path: Path, *, deinterlace: bool, fast: bool, progress: Progress) -> FrameSource:
+def open_source(path: Path, *, deinterlace: Deinterlace, fast: bool, progress: Progress) -> FrameSource:
     """A clip opened by the reader that fits it; `fast` lets that be decord.
 
     Raises InputError when the file is no video, cut short or broken.

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtransfer.errors import InputError
-from mtransfer.media.clip_facts import ClipFacts, Progress
+from mtransfer.media.clip_facts import ClipFacts, Deinterlace, Progress
 from mtransfer.media.deinterlace import CONTEXT_FRAMES, deinterlaced, is_interlaced
 from mtransfer.media.frame_pixels import TRANSFERS, PixelConverter
 from mtransfer.media.frame_times import PacketRow, ascending, end_of, times_of_packets
@@ -44,14 +44,14 @@ class _Table:
 class PyAVSource:
     """See clip_facts.FrameSource."""
 
-    def __init__(self, path: Path, deinterlace: bool, progress: Progress) -> None:
+    def __init__(self, path: Path, deinterlace: Deinterlace, progress: Progress) -> None:
         self.path, self._progress = path, progress
         self._stream = PyAVStream(path, progress)
         table = _table_of_packets(self._stream) or _table_of_frames(self._stream)
         self._keys = table.keys
         self._numbers = {time: number for number, time in enumerate(table.times)}
         self._field_order = self._stream.field_order
-        self._deinterlace = deinterlace and table.interlaced
+        self.deinterlaces = deinterlace == "on" or (deinterlace == "auto" and table.interlaced)
         self.facts, self.layout = _facts(self._stream, table), table.first.format.name
         self._convert = PixelConverter(self.facts.size, int(table.first.color_trc))
         self._kept: OrderedDict[int, av.VideoFrame] = OrderedDict()
@@ -94,7 +94,7 @@ class PyAVSource:
 
     def _key_before(self, index: int) -> int | None:
         """The nearest key frame from which frame `index` comes out right; None for the start."""
-        nearest = index - CONTEXT_FRAMES if self._deinterlace else index
+        nearest = index - CONTEXT_FRAMES if self.deinterlaces else index
         return max((key for key in self._keys if 0 < key <= nearest), default=None)
 
     def _from_start(self) -> Frames:
@@ -110,11 +110,13 @@ class PyAVSource:
         first = next(frames, None)
         if first is None or first[0] != key:
             return self._from_start()
-        self._next, self._settled_from = key, key + CONTEXT_FRAMES if self._deinterlace else key
+        self._next, self._settled_from = key, key + CONTEXT_FRAMES if self.deinterlaces else key
         return self._shown(_with_first(first, frames))
 
     def _shown(self, frames: Frames) -> Frames:
-        return deinterlaced(frames, self._field_order) if self._deinterlace else frames
+        if not self.deinterlaces:
+            return frames
+        return deinterlaced(frames, self._field_order, all_of_them=not self.facts.interlaced)
 
     def _numbered(self, frames: Iterator[av.VideoFrame]) -> Frames:
         if not self.is_told_by_packets:

@@ -28,7 +28,7 @@ from torch import Tensor
 from mtransfer.cache import file_hash
 from mtransfer.errors import InputError
 from mtransfer.media import decoder
-from mtransfer.media.clip_facts import ClipFacts
+from mtransfer.media.clip_facts import ClipFacts, Deinterlace
 from mtransfer.media.decoder import Decoder, DecoderDied
 
 AHEAD = 4  # frames decoded while the one before is looked at
@@ -73,14 +73,15 @@ class ClipReader:
     broken. Closed when it is no longer used, or by `close`; may be shared between threads.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, deinterlace: bool = True) -> None:
-        self.path, self.deinterlace = Path(path), deinterlace
+    def __init__(self, path: str | os.PathLike[str], *, deinterlace: Deinterlace = "auto") -> None:
+        self.path = Path(path)
         _require_file(self.path)
         self._decoder, self.facts = _opened(self.path, deinterlace)
         self._close = weakref.finalize(self, decoder.returned, self._decoder)
         self._asked: deque[_Asked] = deque()
         self._lock = threading.RLock()
         self.clip = _clip(self.path, self.facts)
+        self.deinterlaces = deinterlace == "on" or (deinterlace == "auto" and self.facts.interlaced)
 
     @property
     def by(self) -> str:
@@ -94,7 +95,7 @@ class ClipReader:
     @property
     def key(self) -> dict[str, Any]:
         """What its frames depend on."""
-        return {"sha256": self.sha256, "by": self.by, "deinterlace": self.deinterlace, "reading": READING}
+        return {"sha256": self.sha256, "by": self.by, "deinterlaces": self.deinterlaces, "reading": READING}
 
     def read(self, indices: Sequence[int], long_side: int | None = None) -> Float32[Tensor, "T 3 H W"]:
         """Frames in [0,1], RGB, upright, in the order of `indices`.
@@ -186,7 +187,7 @@ def _require_file(path: Path) -> None:
         raise InputError(f"clip {path} is no file; write the video to a file first")
 
 
-def _opened(path: Path, deinterlace: bool) -> tuple[Decoder, ClipFacts]:
+def _opened(path: Path, deinterlace: Deinterlace) -> tuple[Decoder, ClipFacts]:
     """A decoding process with the clip opened in it: without decord where the process died with it."""
     for fast in (True, False):
         process = decoder.lent()
