@@ -61,6 +61,8 @@ def write_animation(scene: Scene, flow: FlowField, folder: Path, stage: Path, te
     """
     recipe, count, most = scene.recipe, len(scene.motion.frames), liveliest(flow)
     order, as_srgb = play_order(count, recipe.loop), to_srgb(scene.photo.icc_profile)
+    shown_s = scene.shown_s(order)
+    uneven_s = shown_s if len(set(shown_s)) > 1 else None
 
     def film_frame(index: int) -> Tensor:
         return as_srgb(_shown(scene, folder, index))
@@ -70,11 +72,11 @@ def write_animation(scene: Scene, flow: FlowField, folder: Path, stage: Path, te
         for index in range(count):
             _show(scene, folder, index, frame_path(stage / "frames", index), text)
     if "gif" in formats(recipe.format):
-        write_gif(map(film_frame, order), stage / "animation.gif", recipe.fps, text)
+        write_gif(map(film_frame, order), stage / "animation.gif", shown_s, text)
     if "mp4" in formats(recipe.format):
-        write_video(map(film_frame, order), stage / "animation.mp4", recipe.fps, text)
+        write_video(map(film_frame, order), stage / "animation.mp4", recipe.fps, text, uneven_s)
         both = side_by_side(_clip(scene, order), map(film_frame, order))
-        write_video(both, stage / "side_by_side.mp4", recipe.fps, text)
+        write_video(both, stage / "side_by_side.mp4", recipe.fps, text, uneven_s)
     save_png(contact_sheet(film_frame, scene.motion.frames), stage / "contact.png", recipe=text)
     seen = panels(scene, most, _shown(scene, folder, most))
     save_png(sheet(seen, columns=3), stage / "preview.png", recipe=text)

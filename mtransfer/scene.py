@@ -23,7 +23,7 @@ from mtransfer.run import Run, start
 from mtransfer.shots import choose_shot
 from mtransfer.subject.mask_file import read_mask
 from mtransfer.subject.subject import Subject, together, with_mask
-from mtransfer.timeline import choose_frames, formats, shown_fps
+from mtransfer.timeline import choose_frames, formats, shown_for_s, shown_fps
 from mtransfer.transfer import clip_panels, photo_and_subjects
 from mtransfer.window import WHOLE, Window, swept, window
 
@@ -58,6 +58,10 @@ class Scene:
             return painted
         camera = camera_on_photo(self.motion, index, self.photo.size)
         return pan(camera, painted, painted[:1], FlowField.from_flow(torch.zeros_like(painted[None, :2])))[0]
+
+    def shown_s(self, order: Sequence[int]) -> list[float]:
+        """How long a film shows each of its frames, in an order of timeline.play_order."""
+        return shown_for_s(order, self.motion.frames, self.run.clip_reader.clip, self.recipe.fps)
 
     def sampled_window(self) -> Window:
         """The window of the photo in which all frames take place: where the model looks in every one."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import command, contents
-from pictures import disc_photo, save_clip, save_mask, save_picture
+from pictures import clip_frame, disc_photo, save_clip, save_mask, save_picture
 from PIL import Image, ImageSequence
 from profiles import P3_RED, SHOWN_AS_SRGB, display_p3
 
@@ -124,6 +124,26 @@ def test_only_what_is_asked_for_is_written(tmp_path, capsys) -> None:
         assert (gif.n_frames, gif.info["duration"], gif.info.get("comment")) == (3, 200, None)
     for content in contents(tmp_path / "out").values():
         assert b"mask.png" not in (content or b"")
+
+
+def test_a_clip_of_variable_rate_keeps_its_pace(tmp_path, capsys) -> None:
+    moved_px, speed_px_s = [0, 4, 8, 18, 20, 26], 120
+    ends = [*moved_px[1:], 30]
+    shown_s = [(after - before) / speed_px_s for before, after in zip(moved_px, ends, strict=True)]
+    write_video(torch.stack([clip_frame(px) for px in moved_px]), tmp_path / "uneven.mp4", 24, shown_s=shown_s)
+    words = [tmp_path / "uneven.mp4", "photo.png", "-o", tmp_path / "out", "--json", "--format", "mp4,gif"]
+    ended = command(capsys, "animate", *words, "--subject", "mask.png", "--preset", "draft")
+    assert ended.code == 0
+    film = ClipReader(tmp_path / "out" / "animation.mp4")
+    frames, clip = film.read(range(len(moved_px))), film.clip
+    columns = torch.arange(frames.shape[-1]).float()
+    warm = (frames[:, 0] > frames[:, 2]).float()  # the disc, on its cool ground
+    centres_px = (warm * columns).sum(dim=(1, 2)) / warm.sum(dim=(1, 2))
+    asked_px = speed_px_s * torch.tensor(clip.timestamps_s)
+    torch.testing.assert_close(centres_px - centres_px[0], asked_px, atol=1, rtol=0)
+    with Image.open(tmp_path / "out" / "animation.gif") as gif:
+        starts_ms = np.cumsum([each.info["duration"] for each in ImageSequence.Iterator(gif)])
+    assert starts_ms / 1000 == pytest.approx(np.array(ends) / speed_px_s, abs=0.011)
 
 
 def test_motion_can_be_read_from_another_frame(tmp_path, capsys) -> None:

@@ -8,7 +8,7 @@ import pytest
 from mtransfer.errors import InputError
 from mtransfer.media.video import Clip
 from mtransfer.recipe import LEAST_FPS, MOST_FPS
-from mtransfer.timeline import MOST_FRAMES, choose_frames, formats, play_order, shown_fps
+from mtransfer.timeline import MOST_FRAMES, choose_frames, formats, play_order, shown_for_s, shown_fps
 
 
 def clip(frames: int = 48, fps: float = 24.0) -> Clip:
@@ -111,3 +111,28 @@ def test_formats_are_named() -> None:
     for text in ("", "mp4,webm"):
         with pytest.raises(InputError, match="is none of mp4,gif,png"):
             formats(text)
+
+
+UNEVEN = timed(0.0, 0.1, 0.2, 0.6, 0.65)
+
+
+@pytest.mark.parametrize(
+    ("frames", "loop", "fps", "wanted"),
+    [
+        ([0, 1, 2], "none", 5.0, [0.2] * 3),  # even, at half the clip's pace
+        ([1, 2, 3, 4], "none", 0.0, [0.1, 0.4, 0.05, 0.35]),
+        ([1, 2, 3, 4], "none", 10.0, [0.1 * 6 / 11, 0.4 * 6 / 11, 0.05 * 6 / 11, 0.35 * 6 / 11]),
+        ([0, 2, 4], "none", 0.0, [0.2, 0.45, 0.35]),
+        ([0, 2, 3], "none", 0.0, [0.2, 0.4, 0.05]),
+        ([1, 2, 3], "pingpong", 0.0, [0.1, 0.4, 0.4, 0.1]),
+    ],
+)
+def test_frames_are_shown_as_long_as_the_clip_shows_them(frames, loop, fps, wanted) -> None:
+    order = play_order(len(frames), loop)
+    fps = fps or shown_fps(frames, UNEVEN)
+    assert shown_for_s(order, frames, UNEVEN, fps) == pytest.approx(wanted)
+
+
+def test_times_rounded_to_milliseconds_are_even() -> None:
+    rounded = timed(*(round(frame / 24, 3) for frame in range(13)))
+    assert set(shown_for_s(list(range(13)), range(13), rounded, 24.0)) == {1 / 24}

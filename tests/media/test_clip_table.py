@@ -119,7 +119,7 @@ class Cell:
         return f"{codec} {plain} {more}".split()
 
     def numbers(self, path: Path) -> list[int]:
-        """The frames that it shows, in order: of copied packets those that the edit list leaves, else what ffmpeg shows.
+        """The frames that it shows, in order: of copied packets those the edit list leaves, else what ffmpeg shows.
 
         MP4 and MOV have one, which Debian's ffmpeg disregards for AV1 and MJPEG.
         """
