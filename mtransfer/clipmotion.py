@@ -26,7 +26,7 @@ from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.media.clip_position import require_pair
 from mtransfer.media.sizes import require_size
-from mtransfer.media.video import ClipReader
+from mtransfer.media.video import Clip, ClipReader
 from mtransfer.motion.mask_propagation import track, within
 from mtransfer.motion.motion_segmentation import moving_subjects, sure_places
 from mtransfer.recipe import ClipRecipe
@@ -96,11 +96,12 @@ def read_motion(
     if reference is None and (best := _most_alike(masks, photo_subjects, wanted)) != start:
         start, subjects = best, _subjects_at(reading, best, masks[wanted.index(best)])
         field = reading.flow_from(start, wanted)
-    return _motion(recipe, reading, start, wanted, subjects, masks, field, photo_subjects)
+    return _motion(recipe, reader.clip, reading, start, wanted, subjects, masks, field, photo_subjects)
 
 
 def _motion(
     recipe: ClipRecipe,
+    clip: Clip,
     reading: Reading,
     start: int,
     wanted: tuple[int, ...],
@@ -112,7 +113,8 @@ def _motion(
     everything = torch.cat([each.mask for each in subjects]).amax(dim=0, keepdim=True)
     cameras = _cameras(recipe, field, everything, reading.picture(start), reading.pictures_of(wanted))
     still = FlowField(without_camera(field.flow, cameras), within(field, everything, masks))
-    still = _held(smooth_over_time(still, torch.tensor(wanted).float(), float(start)), everything, wanted)
+    *times, start_time = clip.times_in_frames([*wanted, start])
+    still = _held(smooth_over_time(still, torch.tensor(times), start_time), everything, wanted)
     mirror = _mirrored(recipe, subjects[0], photo_subjects[0])
     fits = tuple(
         fit_subjects(own, photo, recipe.align, turn=recipe.turn, mirror=mirror)

@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from mtransfer.console import warn
 from mtransfer.errors import InputError
 from mtransfer.media.clip_position import parse_position, require_pair
-from mtransfer.media.video import Clip
+from mtransfer.media.video import EVEN_SHARE, Clip
 from mtransfer.recipe import LEAST_FPS, MOST_FPS
 
 MOST_FRAMES = 300
 FORMATS = ("mp4", "gif", "png")
-EVEN_SHARE = 0.1  # of the time between two frames
 
 
 def choose_frames(text: str, clip: Clip, shot_of: Callable[[int | None], range]) -> range:

@@ -31,6 +31,7 @@ from mtransfer.media import decoder
 from mtransfer.media.clip_facts import ClipFacts, Deinterlace
 from mtransfer.media.decoder import Decoder, DecoderDied
 
+EVEN_SHARE = 0.1  # of the time between two frames: times are rounded
 AHEAD = 4  # frames decoded while the one before is looked at
 READING = 1  # to be raised when other frames or pixels are read of the same file: what was made of them is kept on disk
 
@@ -64,6 +65,13 @@ class Clip:
     def timestamps_s(self) -> tuple[float, ...]:
         """When each frame appears."""
         return tuple(float(tick * self.time_base) for tick in self.ticks)
+
+    def times_in_frames(self, frames: Sequence[int]) -> list[float]:
+        """When frames appear, in frames of average length: their own numbers, where the clip is even."""
+        average = self.ticks[-1] / max(1, self.frame_count - 1)
+        if all(abs(tick - number * average) <= EVEN_SHARE * average for number, tick in enumerate(self.ticks)):
+            return [float(frame) for frame in frames]
+        return [self.ticks[frame] / average for frame in frames]
 
 
 class ClipReader:

@@ -24,6 +24,7 @@ ENCODER = {
     "mbtree": "0",
 }
 TICK_S = Fraction(1, 90000)  # of films whose frames are not even
+IN_ORDER = {"bf": "0"}  # so that the last packet is the last frame's
 BT709 = 1  # in H.264 for primaries, transfer and matrix alike
 LIMITED = 1  # libavutil's MPEG range: black is 16, white 235
 
@@ -61,7 +62,7 @@ def _encode(
 ) -> None:
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         container.metadata["comment"] = comment
-        stream = container.add_stream("libx264", rate=rate, options=ENCODER)
+        stream = container.add_stream("libx264", rate=rate, options=ENCODER if shown_s is None else ENCODER | IN_ORDER)
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context
         context.thread_count = 1  # what is written must not hang on how many cores are free
@@ -69,20 +70,23 @@ def _encode(
         context.color_range = LIMITED
         if shown_s is not None:
             stream.time_base = context.time_base = TICK_S
-        starts = itertools.repeat(None) if shown_s is None else itertools.accumulate(shown_s, initial=0.0)
-        for frame, start_s in zip(frames, starts, strict=False):
+        ticks = [round(end_s / TICK_S) for end_s in itertools.accumulate(shown_s or (), initial=0.0)]
+        for number, frame in enumerate(frames):
             height, width = frame.shape[-2:]
             picture = F.pad(frame[None], (0, width % 2, 0, height % 2), mode="replicate")[0]
             if not context.is_open:
                 stream.height, stream.width = picture.shape[-2:]
-            container.mux(stream.encode(_video_frame(picture, start_s)))
-        container.mux(stream.encode())
+            encoded = _video_frame(picture)
+            if shown_s is not None:
+                encoded.pts, encoded.time_base = ticks[number], TICK_S
+            container.mux(stream.encode(encoded))
+        last = stream.encode()
+        if shown_s is not None and last:
+            last[-1].duration = ticks[-1] - ticks[-2]  # of the others the next one's start tells
+        container.mux(last)
 
 
-def _video_frame(picture: Tensor, start_s: float | None) -> av.VideoFrame:
+def _video_frame(picture: Tensor) -> av.VideoFrame:
     levels = (picture.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
     rgb = av.VideoFrame.from_ndarray(levels.permute(1, 2, 0).contiguous().numpy(), format="rgb24")
-    frame = rgb.reformat(format="yuv420p", dst_colorspace="ITU709")
-    if start_s is not None:
-        frame.pts, frame.time_base = round(start_s / TICK_S), TICK_S
-    return frame
+    return rgb.reformat(format="yuv420p", dst_colorspace="ITU709")
