@@ -18,6 +18,7 @@ from mtransfer.media.clip_facts import ClipFacts, Deinterlace
 from mtransfer.media.decoder_process import FRAME, HEADER, REFUSAL
 
 PACKAGES_FOLDER = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "mtransfer.media.decoder_process"]
 MOST_IDLE = 2
 PIPE_BYTES = 2**20  # the most that Linux gives a pipe unasked
 ADVICE = "re-encode the clip as H.264 mp4"
@@ -33,7 +34,7 @@ class Decoder:
     def __init__(self) -> None:
         path = os.pathsep.join(filter(None, [str(PACKAGES_FOLDER), os.environ.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "mtransfer.media.decoder_process"],
+            COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -84,6 +85,8 @@ class Decoder:
 
     def _ask(self, request: dict[str, Any]) -> None:
         assert self._process.stdin is not None
+        if self._death:
+            return
         self._unread += 1
         with contextlib.suppress(OSError):  # it has died, which the answer tells
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -136,12 +139,13 @@ def returned(decoder: Decoder) -> None:
     decoder.end()
 
 
-def _end_idle() -> None:
+def end_idle() -> None:
+    """End the processes that wait for a user."""
     with _lock:
         while _idle:
             _idle.pop().end()
 
 
-atexit.register(_end_idle)
+atexit.register(end_idle)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_idle.clear)  # two processes cannot share one

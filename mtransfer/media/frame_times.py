@@ -54,15 +54,17 @@ def ascending(pts: Sequence[int | None], dts: Sequence[int | None], interval: in
     """
     for times in (pts, dts):
         known = [time for time in times if time is not None]
-        if len(known) == len(times) and _is_reordered_at_most(known):
+        if len(known) == len(times) and _is_at_most_reordered(known, interval):
             return sorted(known)
     return _mended([first if first is not None else second for first, second in zip(pts, dts, strict=True)], interval)
 
 
-def _is_reordered_at_most(times: Sequence[int]) -> bool:
+def _is_at_most_reordered(times: Sequence[int], interval: int) -> bool:
     order = sorted(range(len(times)), key=times.__getitem__)
-    near = all(abs(place - rank) < MOST_REORDERED for rank, place in enumerate(order))
-    return near and len(set(times)) == len(times)
+    moved = [(place, rank) for rank, place in enumerate(order) if place != rank]
+    near = all(abs(place - rank) < MOST_REORDERED for place, rank in moved)
+    soon = all(abs(times[place] - times[rank]) < MOST_REORDERED * interval for place, rank in moved)
+    return near and soon and len(set(times)) == len(times)
 
 
 def _mended(times: Sequence[int | None], interval: int) -> list[int]:

@@ -1,5 +1,7 @@
 """Clips: frames by number and time, rotation, variable rate, odd sizes, writing, and one-line errors."""
 
+import hashlib
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mtransfer import cache
 from mtransfer.errors import InputError
 from mtransfer.media.clip_position import parse_pair, parse_position, require_pair
 from mtransfer.media.video import Clip, ClipReader
@@ -39,14 +42,19 @@ def encode(
     pts: list[int] | None = None,
     pix_fmt: str = "yuv420p",
     options: dict[str, str] | None = None,
+    rate: int | Fraction = 10,
+    aspect: Fraction | None = None,
+    gop: int = 0,
 ) -> Path:
-    """A clip at 10 frames a second, or with pts in units of 1/1000 s."""
+    """A clip at `rate` frames a second, or with pts in units of 1/1000 s; `aspect` of a pixel."""
     with av.open(str(path), "w", options=options or {}) as container:
-        stream = container.add_stream("libx264", rate=10)
+        stream = container.add_stream("libx264", rate=rate, options={"g": str(gop)} if gop else {})
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = pix_fmt
         if pts:
             stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = aspect
         if rotation_deg:
             stream.set_display_rotation(rotation_deg)
         for i, picture in enumerate(pictures):
@@ -285,3 +293,79 @@ def test_samples_are_clips(name: str, capfd: pytest.CaptureFixture[str]):
     first, last = reader.read([0, reader.clip.frame_count - 1], long_side=160)
     assert (first - last).abs().mean() > 0.02
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("aspect", "rotation_deg", "size"),
+    [
+        (Fraction(2), 0, (65, 194)),
+        (Fraction(1, 2), 0, (65, 48)),
+        (Fraction(2), 90, (194, 65)),
+        (Fraction(4, 3), 270, (129, 65)),
+    ],
+)
+def test_pixels_are_square_with_rotation_and_odd_sizes(tmp_path: Path, aspect, rotation_deg: int, size):
+    path = encode(tmp_path / "wide.mp4", [corners(65, 97)] * 3, rotation_deg, pix_fmt="yuv444p", aspect=aspect)
+    reader = ClipReader(path)
+    assert reader.clip.size == size
+    upright = {0: [RED, GREEN, BLUE, WHITE], 90: [GREEN, WHITE, RED, BLUE], 270: [BLUE, RED, WHITE, GREEN]}
+    for long_side in (None, 60):
+        frame = reader.read([1], long_side)[0]
+        assert colours(frame) == upright[rotation_deg]
+        assert frame.shape[1] / frame.shape[2] == pytest.approx(size[0] / size[1], rel=0.03)
+    # Halves stay halves.
+    assert int((reader.read([1])[0, :, :, 3] > 0.5).any(dim=0).sum()) == size[0]
+
+
+@pytest.mark.parametrize("rate", [Fraction(25), Fraction(30000, 1001)])
+def test_every_position_in_seconds_of_a_long_clip(tmp_path: Path, rate: Fraction):
+    count = 3250
+    path = encode(tmp_path / "long.mp4", [corners(16, 16)] * count, rate=rate)
+    reader = ClipReader(path)
+    assert (reader.by, reader.clip.frame_count) == ("decord", count)
+    for digits in (3, 6):
+        positions = [parse_position(f"{float(number / rate):.{digits}f}s", reader.clip) for number in range(count)]
+        assert positions == list(range(count))
+
+
+def test_decord_reads_what_it_is_verified_for(tmp_path: Path):
+    kinds = {
+        "plain.mp4": ("decord", {}),
+        "plain.mkv": ("decord", {}),
+        "turned.mp4": ("pyav", {"rotation_deg": 90}),
+        "deep.mp4": ("pyav", {"pix_fmt": "yuv420p10le"}),
+        "stream.ts": ("pyav", {}),
+        "old.avi": ("pyav", {}),
+    }
+    assert {name: ClipReader(encode(tmp_path / name, ramp(6), **told)).by for name, (_, told) in kinds.items()} == {
+        name: by for name, (by, _) in kinds.items()
+    }
+
+
+def test_frames_are_found_from_key_frames_on(tmp_path: Path):
+    """As PyAV does, since decord does not read this one: groups of 4 frames, far apart in time and near."""
+    reader = ClipReader(encode(tmp_path / "keys.mp4", ramp(12) * 5, 180, gop=4))
+    assert reader.by == "pyav"
+    for index in (59, 0, 31, 30, 7, 58):
+        assert numbers(reader.read([index])) == [index % 12]
+
+
+def test_whole_range_colours_are_stretched(tmp_path: Path):
+    """The same grey, once in limited and once in full range, comes out the same."""
+    found = [
+        float(ClipReader(encode(tmp_path / f"{name}.mp4", ramp(3), pix_fmt=name)).read([2]).mean())
+        for name in ("yuv420p", "yuvj420p")
+    ]
+    assert found[0] == pytest.approx(found[1], abs=0.01)
+    assert found[0] == pytest.approx(60 / 255, abs=0.01)
+
+
+def test_what_was_hashed_is_hashed_again_only_when_it_may_have_changed(clip: Clip, monkeypatch):
+    reads = []
+    real = cache._read_hash
+    monkeypatch.setattr(cache, "_read_hash", lambda path: reads.append(path) or real(path))
+    os.utime(clip.path, (1e9, 1e9))
+    assert len({cache.file_hash(clip.path) for _ in range(3)}) == 1
+    assert len(reads) == 1
+    clip.path.write_bytes(b"another")
+    assert cache.file_hash(clip.path) == hashlib.sha256(b"another").hexdigest()
