@@ -155,6 +155,7 @@ def _figures(scene: Scene, painter: Painter, folder: Path, index: int) -> dict[s
         error, moved = flow_error(DisFlow(), own, frame, *asked), moved_as_asked(own, frame, *asked)
     return {
         "frames": len(scene.motion.frames),
+        "clip_reader": scene.run.clip_reader.by,
         "guided_evaluations": painter.evaluations,
         "flicker_255": float(np.mean(painter.flicker)) if painter.flicker else math.nan,
         "moved_as_asked": moved,

@@ -60,5 +60,5 @@ def _flow(
         "flow": str(output),
         "pair": f"{first}:{second}",
         "confident_share": round(confident, 3),
-        "reader": reader.by,
+        "clip_reader": reader.by,
     }

@@ -87,6 +87,10 @@ class Run:
         self.resolve(deinterlace="on" if reader.deinterlaces else "off")
         return reader
 
+    @property
+    def clip_was_read(self) -> bool:
+        return "clip_reader" in self.__dict__
+
     def reader(self) -> FlowModel:
         """The flow estimator that reads clips."""
         return load_reader(self.recipe.flow_model, self.device)

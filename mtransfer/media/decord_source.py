@@ -15,6 +15,7 @@ from mtransfer.errors import InputError
 from mtransfer.media.clip_facts import ClipFacts
 from mtransfer.media.pyav_source import PyAVSource
 
+PLAIN = "8-bit H.264 in MP4 or Matroska, upright, nothing hidden"
 CODEC, LAYOUTS = "h264", ("yuv420p", "yuvj420p")
 SAME_LEVELS = 2.0  # of 255, on average, between the two readers' first frames
 SAME_TIME = 0.1  # of the time between two frames
