@@ -139,6 +139,7 @@ def _embedded() -> Iterator[Finding]:
     import torch
 
     from mtransfer.models import load_flow_model, load_pipeline
+    from mtransfer.subject.mobile_sam import load_nets
     from mtransfer.subject.saliency import load_net
 
     cpu = torch.device("cpu")
@@ -146,6 +147,7 @@ def _embedded() -> Iterator[Finding]:
         "embedded model": lambda: load_pipeline("embedded", cpu, torch.float32),
         "embedded flow net": lambda: load_flow_model("embedded", 1, 1, cpu),
         "embedded saliency net": load_net,
+        "embedded MobileSAM": load_nets,
     }
     for name, load in loads.items():
         try:

@@ -68,7 +68,8 @@ class PhotoRecipe(Recipe):
         description=f"what of the photo moves: auto | N, a number | all-salient | alpha | {DESCRIPTION_OF_SUBJECT}",
     )
     segmenter: Literal["embedded", "grabcut", "sam"] = Field(
-        "embedded", description="finds and cuts out the subject: embedded (a saliency net) | grabcut (colours) | sam"
+        "embedded",
+        description="finds and cuts out the subject: embedded (U2-Netp and MobileSAM) | grabcut (colours) | sam",
     )
     strength: float = Field(1.0, ge=-MOST_STRENGTH, le=MOST_STRENGTH, description="factor on the motion")
     flow_model: Literal["auto", "embedded", "raft_large", "raft_small", "dis"] = Field(

@@ -9,17 +9,18 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 from numpy import ndarray
 
+from mtransfer.subject.mobile_sam import embed
 from mtransfer.subject.picture import Picture
 from mtransfer.subject.regions import Box, Region, bounding_box, dilate, erode, overlap, with_margin
-from mtransfer.subject.saliency import Map, Pixels, saliency
+from mtransfer.subject.saliency import Map, Pixels
 from mtransfer.subject.salient_region import grab_cut
 
 CROP_MARGIN = 0.12
 GUIDE_PX = 640  # long side of the crop in which the outline is drawn
-AGREES = 0.88  # overlap above which a closer view of the object is taken for its outline
+AGREES = 0.85  # overlap above which a closer view of the object is taken for its outline
 BAND = 0.014  # of the guide's long side: half the width of the band in which the outline may move
+REACH_BANDS = 3  # how far a closer view may move the outline, in widths of the band
 KEPT = 0.8  # overlap of the outline by colours with the one it started from
-SURE = 0.9
 GRABCUT_ITERATIONS = 2
 FILTER_BAND_PX, FILTER_RADIUS_PX, FILTER_VARIANCE = 3, 2, 1e-3
 CONTRAST = 1.6  # takes back the haze that the filter leaves on both sides
@@ -34,7 +35,8 @@ def draw_outline(picture: Picture, region: Bool[ndarray, "h w"]) -> Float32[ndar
     scale = min(1.0, GUIDE_PX / max(guide.shape[:2]))
     guide = cv2.resize(guide, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else guide
     coarse = _resized(region[box[1] : box[3], box[0] : box[2]].astype(np.float32), guide)
-    mask = _by_colours(guide, *_closer_view(guide, coarse))
+    region = coarse > 0.5
+    mask = _closer_view(guide, region) if region.any() else region
     return _at_full_size(picture, box, guide, mask)
 
 
@@ -42,23 +44,25 @@ def _resized(values: Float32[ndarray, "h w"], like: ndarray) -> Map:
     return np.asarray(cv2.resize(values, like.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _closer_view(guide: Pixels, coarse: Map) -> tuple[Region, Map]:
-    """The region on the guide's grid, from a view of the crop alone where that agrees; and how salient it is there."""
-    region, values = coarse > 0.5, saliency(guide).values
-    band_px = _band_px(guide)
-    seen = (values > 0.5) & dilate(region, 3 * band_px)
-    return (seen | erode(region, 3 * band_px), values) if overlap(seen, region) > AGREES else (region, values)
+def _closer_view(guide: Pixels, region: Region) -> Region:
+    """The region as MobileSAM sees it in the crop alone; by colours where that does not agree."""
+    candidates = embed(guide).in_box(bounding_box(region))
+    seen = max((each.region for each in candidates), key=lambda each: overlap(each, region))
+    if overlap(seen, region) < AGREES:
+        return _by_colours(guide, region)
+    reach_px = REACH_BANDS * _band_px(guide)
+    return seen & dilate(region, reach_px) | erode(region, reach_px)
 
 
 def _band_px(guide: ndarray) -> int:
     return max(2, round(BAND * max(guide.shape[:2])))
 
 
-def _by_colours(guide: Pixels, region: Region, values: Map) -> Region:
-    """The region with its outline moved to colour edges within the band; never less than what is surely salient."""
+def _by_colours(guide: Pixels, region: Region) -> Region:
+    """The region with its outline moved to colour edges within the band."""
     core, reach = erode(region, _band_px(guide)), dilate(region, _band_px(guide))
     labels = np.select([core, region, reach], [cv2.GC_FGD, cv2.GC_PR_FGD, cv2.GC_PR_BGD], cv2.GC_BGD).astype(np.uint8)
-    drawn = (grab_cut(guide, labels, GRABCUT_ITERATIONS) & reach) | core | (region & (values > SURE))
+    drawn = (grab_cut(guide, labels, GRABCUT_ITERATIONS) & reach) | core
     return drawn if overlap(drawn, region) > KEPT else region
 
 

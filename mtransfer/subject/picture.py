@@ -8,8 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 from numpy import ndarray
 
+from mtransfer.subject.mobile_sam import Embedding, embed
 from mtransfer.subject.regions import Box
 from mtransfer.subject.saliency import Map, Pixels, saliency
+from mtransfer.subject.salient_region import SalientRegion, find_salient_region
 
 CLEAR_PEAK = 0.5
 SMALL_PX, LARGE_PX = 512, 1600  # long sides: of the grid on which regions are found, and of what crops are cut from
@@ -30,6 +32,16 @@ class Picture:
     def large(self) -> Pixels:
         """The picture with a long side of at most 1600 pixels."""
         return _shrunk(self.pixels, LARGE_PX)
+
+    @cached_property
+    def embedding(self) -> Embedding:
+        """The small copy as MobileSAM sees it."""
+        return embed(self.small)
+
+    @cached_property
+    def salient(self) -> SalientRegion:
+        """What stands out in the small copy."""
+        return find_salient_region(self.small)
 
     @property
     def size(self) -> tuple[int, int]:

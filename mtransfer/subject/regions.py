@@ -47,6 +47,11 @@ def erode(region: Region, radius_px: int) -> Region:
     return cv2.erode(region.astype(np.uint8), disc(radius_px)) > 0
 
 
+def opened(region: Region, radius_px: int) -> Region:
+    """The region without what is thinner than a disc (morphological opening)."""
+    return cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_OPEN, disc(radius_px)) > 0
+
+
 def disc(radius_px: int) -> ndarray:
     """A round structuring element."""
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1,) * 2)
@@ -94,6 +99,12 @@ def convex_hull(region: Region) -> Region:
 def solidity(region: Region) -> float:
     """The area of a region that is not empty over that of its convex hull."""
     return float(region.sum() / convex_hull(region).sum())
+
+
+def compactness(region: Region) -> float:
+    """The area of the largest disc within a region that is not empty over the region's own: 1 for a disc."""
+    depth_px = cv2.distanceTransform(np.pad(region.astype(np.uint8), 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE).max()
+    return float(np.pi * depth_px**2 / region.sum())
 
 
 def deepest_point(region: Region) -> tuple[float, float]:

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from mtransfer.cache import remember
 from mtransfer.errors import InputError
-from mtransfer.subject import saliency
 from mtransfer.subject.grabcut import automatic_seed, box_seed, point_seed
 from mtransfer.subject.guess import save_guess
 from mtransfer.subject.mask_file import read_mask
 from mtransfer.subject.mask_refinement import grabcut_mask, working_copy, working_scale
+from mtransfer.subject.mobile_sam import mobile_sam_hash
 from mtransfer.subject.outline import draw_outline
 from mtransfer.subject.picture import Picture
 from mtransfer.subject.prompt import (
@@ -30,6 +30,7 @@ from mtransfer.subject.prompt import (
 )
 from mtransfer.subject.prompted_object import nearest_object_point, object_at, object_in
 from mtransfer.subject.regions import Region, deepest_point
+from mtransfer.subject.saliency import saliency_hash
 from mtransfer.subject.salient_objects import find_objects
 from mtransfer.subject.sam import automatic_points, segment_sam
 from mtransfer.subject.subject import Subject, subject_from_mask
@@ -142,7 +143,7 @@ def _key(image: Tensor, word: str) -> dict[str, object]:
 
 
 def _found(image: Tensor, word: str, spec: str, flag: str) -> Found:
-    key = {**_key(image, word), "by": "embedded", "weights": saliency.saliency_hash()}
+    key = {**_key(image, word), "by": "embedded", "weights": [saliency_hash(), mobile_sam_hash()]}
     held = remember("subject", key, lambda: _search(image, spec, flag))
     mask = held["mask"].to(image) / 255
     objects = tuple((float(x), float(y)) for x, y in held["objects"].tolist())
@@ -157,34 +158,37 @@ def _search(image: Tensor, spec: str, flag: str) -> dict[str, Tensor]:
     scale = np.array([pixels.shape[1] / picture.size[1], pixels.shape[0] / picture.size[0]])
     numbers = [number / scale[index % 2] for index, number in enumerate(parse_numbers(spec, flag))]
     objects: list[Region] = [] if numbers else find_objects(picture)
-    region = _prompted(picture, numbers, scale, spec, flag) if numbers else _chosen(picture, objects, spec, scale, flag)
-    mask = torch.from_numpy((255 * draw_outline(picture, region)).round().astype(np.uint8))[None]
+    regions = (
+        _prompted(picture, numbers, scale, spec, flag) if numbers else _chosen(picture, objects, spec, scale, flag)
+    )
+    drawn = np.max([draw_outline(picture, region) for region in regions], axis=0)
+    mask = torch.from_numpy((255 * drawn).round().astype(np.uint8))[None]
     points = [(np.array(deepest_point(each)) + 0.5) * scale for each in objects]
     return {"mask": mask, "objects": torch.tensor(np.array(points, np.float32).reshape(-1, 2))}
 
 
-def _prompted(picture: Picture, numbers: list[float], scale: np.ndarray, spec: str, flag: str) -> Region:
+def _prompted(picture: Picture, numbers: list[float], scale: np.ndarray, spec: str, flag: str) -> list[Region]:
     if len(numbers) == 4:
         region = object_in(picture, (round(numbers[0]), round(numbers[1]), round(numbers[2]), round(numbers[3])))
         if region is None:
             raise InputError(f"{flag} {spec}: nothing stands out in this box; draw it round the whole object")
-        return region
+        return [region]
     region = object_at(picture, numbers[0], numbers[1])
     if region is None:
         nearest = nearest_object_point(picture, numbers[0], numbers[1])
         where = "" if nearest is None else "; the nearest object is at {:.0f},{:.0f}".format(*(nearest * scale))
         raise InputError(f"{flag} {spec}: plain ground there, no object{where}")
-    return region
+    return [region]
 
 
-def _chosen(picture: Picture, objects: list[Region], spec: str, scale: np.ndarray, flag: str) -> Region:
+def _chosen(picture: Picture, objects: list[Region], spec: str, scale: np.ndarray, flag: str) -> list[Region]:
     if not objects:
         guess = save_guess(picture)
         shown = "" if guess is None else f" (see {guess})"
         raise InputError(f"{flag} {spec}: no clear subject found; point at it with {flag} x,y or a box{shown}")
     number, point = object_number(spec), salient_point(spec)
     if spec == "all-salient":
-        return np.any(objects, axis=0)
+        return objects
     if number is not None and number > len(objects):
         raise InputError(f"{flag} {spec}: {len(objects)} found; give a number up to that, or a point {flag} x,y")
     if point is not None:
@@ -192,5 +196,5 @@ def _chosen(picture: Picture, objects: list[Region], spec: str, scale: np.ndarra
         holding = [each for each in objects if each[min(row, each.shape[0] - 1), min(column, each.shape[1] - 1)]]
         if not holding:
             raise InputError(f"{flag} {spec}: no salient object is found there any more; point at it with {flag} x,y")
-        return holding[0]
-    return objects[(number or 1) - 1]
+        return holding[:1]
+    return [objects[(number or 1) - 1]]

@@ -49,7 +49,6 @@ def test_a_point_on_one_wing_is_the_whole_bird(point) -> None:
     assert overlap(object_at(bird, *point), find_objects(bird)[0]) > 0.9
 
 
-@pytest.mark.xfail(reason="a crop shows the tail alone as a whole thing")
 def test_a_point_on_a_tail_is_the_whole_fish(both, objects) -> None:
     assert overlap(object_at(both, 400, 90), objects[0]) > 0.75
 

@@ -18,7 +18,7 @@ def test_one_thing_is_one_object(name) -> None:
 def test_two_alike_are_two_objects_of_one_size() -> None:
     right, left = find_objects(Picture(two_birds()))
     assert bounding_box(left)[2] < 256 < bounding_box(right)[0]
-    assert overlap(left, right[:, ::-1]) > 0.95
+    assert overlap(left, right[:, ::-1]) > 0.9
 
 
 def test_the_main_object_comes_first() -> None:
