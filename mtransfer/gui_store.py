@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from mtransfer.errors import InputError
+from mtransfer.media.clip_formats import CLIP_SUFFIXES
 from mtransfer.media.photo_formats import PHOTO_SUFFIXES
 
 MB = 2**20
 SUFFIXES = {
     "photo": PHOTO_SUFFIXES,
-    "clip": (".mp4", ".mov", ".webm", ".mkv", ".avi", ".m4v", ".gif"),
+    "clip": CLIP_SUFFIXES,
 }
 LIMITS = {"photo": 64 * MB, "clip": 512 * MB}
 MOST_IN_ALL = 2048 * MB  # of one session
