@@ -24,7 +24,7 @@ from mtransfer.errors import InputError
 
 HEADER = struct.Struct("<cIIQ")  # kind, H, W, length
 FACTS, FRAME, REFUSAL = b"j", b"f", b"e"
-STALLED_S = 7.0
+STALLED_S = 9.0
 AGAIN_S = 0.5
 
 
