@@ -6,6 +6,8 @@ open, and PyAV for everything else.
 
 from pathlib import Path
 
+import av
+
 from mtransfer.errors import InputError
 from mtransfer.media.clip_facts import Deinterlace, FrameSource, Progress
 from mtransfer.media.decord_source import verified
@@ -31,8 +33,9 @@ def _is_whole_video(path: Path) -> bool:
         with open_container(path) as container:
             kind, videos = container.format.name, container.streams.video
             stream = picture_stream(container)
+            is_known = stream is not None and stream.codec_context is not None
             end = max((entry.pos + entry.size for video in videos for entry in video.index_entries), default=0)
-    except (OSError, ValueError, MemoryError) as error:  # a broken file may ask for any amount
+    except (av.error.FFmpegError, OSError, ValueError, MemoryError) as error:  # a broken file may ask for any amount
         if is_animated(path):
             return False
         raise InputError(f"{path} is no video, or a broken one; give a clip that a player can play") from error
@@ -42,6 +45,8 @@ def _is_whole_video(path: Path) -> bool:
         raise InputError(f"{path} is a still picture; give a clip such as an mp4")
     if stream is None:
         raise InputError(f"{path} holds no video, only other streams; give a clip with a picture")
+    if not is_known:
+        raise InputError(f"{path} holds video of a kind that no decoder here knows; re-encode the clip as H.264 mp4")
     if end > path.stat().st_size:
         raise InputError(f"clip {path} is cut short: {path.stat().st_size} of at least {end} bytes; copy it again")
     return True

@@ -71,7 +71,7 @@ class PyAVStream:
         """All packets from the start. Nothing is decoded."""
         rows = []
         most = self.path.stat().st_size + 1  # a packet has a byte at least
-        for packet in islice(self._container.demux(self.stream), most):
+        for packet in islice(self._demuxed(), most):
             self._progress()
             if packet.size or packet.pts is not None:  # the last one says that there are no more
                 told = packet.is_keyframe, packet.is_discard, packet.size
@@ -81,13 +81,18 @@ class PyAVStream:
     def frames(self) -> Iterator[av.VideoFrame]:
         """Frames from here on as they are shown; what cannot be decoded is left out."""
         decoder = self.stream.codec_context
-        for packet in self._container.demux(self.stream):
+        for packet in self._demuxed():
             self._progress()
             if packet.size:  # AVI has empty ones, which would end the decoding
                 with suppress(av.error.FFmpegError):
                     yield from decoder.decode(packet)
         with suppress(av.error.FFmpegError):
             yield from decoder.decode(None)
+
+    def _demuxed(self) -> Iterator[av.Packet]:
+        """Packets up to the end, or to where the file is broken."""
+        with suppress(av.error.FFmpegError):
+            yield from self._container.demux(self.stream)
 
     def seek(self, key: PacketRow) -> bool:
         """Go on at a key frame; whether libav agrees."""
