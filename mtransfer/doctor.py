@@ -26,6 +26,7 @@ PACKAGES = {
     "decord": "decord2",
     "av": "av",
     "cv2": "opencv-python",
+    "PIL": "pillow",
     "numpy": "numpy",
 }
 OLDEST_PYTHON = (3, 11)
@@ -47,7 +48,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything; a part that cannot even be looked at is a broken one, never an error."""
-    parts = (_python, _packages, _devices, _embedded, _recipes, _models, _chosen, _cache, _disk)
+    parts = (_python, _packages, _clip_readers, _devices, _embedded, _recipes, _models, _chosen, _cache, _disk)
     return [finding for part in parts for finding in _guarded(part)]
 
 
@@ -91,6 +92,16 @@ def _package(module: str, package: str, specifier: str) -> Finding:
     if version != "unknown" and not SpecifierSet(specifier).contains(version, prereleases=True):
         return Finding(package, "broken", f"{version}, but mtransfer needs {specifier}", mend)
     return Finding(package, "ok", version)
+
+
+def _clip_readers() -> Iterator[Finding]:
+    import av
+
+    from mtransfer.media.decord_source import PLAIN
+
+    versions = av.library_versions
+    libav = ", ".join(f"{name} {'.'.join(map(str, versions[name]))}" for name in ("libavformat", "libavcodec"))
+    yield Finding("clip readers", "ok", f"decord where verified ({PLAIN}), else PyAV with {libav}, Pillow for WebP")
 
 
 def _requirements() -> dict[str, str]:

@@ -105,6 +105,9 @@ class ClipRecipe(PhotoRecipe):
     mirror: bool | None = Field(
         None, description="mirror the motion left for right; left out: where the silhouettes clearly face apart"
     )
+    deinterlace: Literal["auto", "on", "off"] = Field(
+        "auto", description="make whole pictures of interlaced frames: auto (where the clip says so) | on | off"
+    )
     strength_mask: Path | None = Field(None, description="grey picture of the photo's size: how much of it to apply")
 
     @model_validator(mode="after")

@@ -193,3 +193,10 @@ def test_what_fails_while_being_looked_at_is_broken_and_the_rest_is_looked_at() 
 def test_a_finding_is_frozen() -> None:
     with pytest.raises(AttributeError):
         Finding("a", "ok", "b").name = "c"  # type: ignore[misc]
+
+
+def test_the_readers_of_clips_are_named() -> None:
+    finding = found(of="clip_readers")["clip readers"]
+    assert finding.state == "ok"
+    for name in ("decord", "PyAV", "libavcodec", "Pillow"):
+        assert name in finding.text
