@@ -17,14 +17,15 @@ import torch
 from torch import Tensor
 
 from mtransfer.camera import camera_flow, fit_cameras
-from mtransfer.clip import Clip, probe, read_frames, require_pair
 from mtransfer.console import say
 from mtransfer.errors import InputError, MTransferError
 from mtransfer.field import FlowField
 from mtransfer.fieldio import save_field
 from mtransfer.flow import estimate_field
 from mtransfer.guidance import FlowModel
+from mtransfer.media.clip_position import require_pair
 from mtransfer.media.image import save_png
+from mtransfer.media.video import ClipReader
 from mtransfer.models import EMBEDDED_SIDE_PX, load_reader
 from mtransfer.motion.motion_segmentation import moving_subjects, subject_motion_px, sure_places
 from mtransfer.output import save_json
@@ -61,22 +62,22 @@ def videos(folder: Path) -> list[Path]:
 
 def pairs_of(path: Path, reader: FlowModel, each: int, side_px: int) -> Iterator[Pair]:
     """Up to `each` pairs of a clip, from starts evenly along it; says why a start gives none."""
-    clip = probe(path)
-    require_pair(clip)
-    for start in np.linspace(0, clip.frame_count - 1, each + 1).astype(int)[:-1].tolist():
-        pair, why = _first_good(clip, start, reader, side_px)
+    clip_reader = ClipReader(path)
+    require_pair(clip_reader.clip)
+    for start in np.linspace(0, clip_reader.clip.frame_count - 1, each + 1).astype(int)[:-1].tolist():
+        pair, why = _first_good(clip_reader, start, reader, side_px)
         if pair is not None:
             yield pair
         else:
             say(f"{path.name}, frame {start}: {why}; left out")
 
 
-def _first_good(clip: Clip, start: int, reader: FlowModel, side_px: int) -> tuple[Pair | None, str]:
+def _first_good(clip_reader: ClipReader, start: int, reader: FlowModel, side_px: int) -> tuple[Pair | None, str]:
     why = "the clip ends"
-    for gap in (gap for gap in GAPS if start + gap < clip.frame_count):
-        frames = read_frames(clip, [start, start + gap], long_side=min(side_px, max(clip.size)))
+    for gap in (gap for gap in GAPS if start + gap < clip_reader.clip.frame_count):
+        frames = clip_reader.read([start, start + gap], long_side=min(side_px, max(clip_reader.clip.size)))
         try:
-            pair = judged(f"{clip.path.stem}_{start}_{start + gap}", frames, reader)
+            pair = judged(f"{clip_reader.path.stem}_{start}_{start + gap}", frames, reader)
         except InputError as error:
             why = str(error).split(";")[0]
             continue

@@ -22,10 +22,10 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image
 
-from mtransfer.clip import probe, read_frames
 from mtransfer.console import strict_json
 from mtransfer.errors import InputError
 from mtransfer.manifest import Entry, Manifest
+from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
 from mtransfer.worker import THUMBNAIL
 
@@ -56,9 +56,9 @@ def make_inputs(home: Path, clips: int, photos: int) -> None:
     (home / "photos").mkdir()
     for index in range(clips):
         name, start = CLIPS[index % len(CLIPS)], 6 * (index // len(CLIPS))
-        found = probe(SAMPLES / f"{name}.mp4")
-        wanted = [min(found.frame_count - 1, start + EVERY * step) for step in range(FRAMES)]
-        frames = read_frames(found, wanted, long_side=SIDE_PX)
+        reader = ClipReader(SAMPLES / f"{name}.mp4")
+        wanted = [min(reader.clip.frame_count - 1, start + EVERY * step) for step in range(FRAMES)]
+        frames = reader.read(wanted, long_side=SIDE_PX)
         write_video(frames, home / "clips" / f"{name}{index}.mp4", 12)
     for name in PHOTOS[:photos]:
         with Image.open(SAMPLES / name) as picture:

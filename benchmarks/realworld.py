@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtransfer.clip import probe
 from mtransfer.console import say
 from mtransfer.errors import MTransferError
 from mtransfer.media.image import read_photo, save_png
+from mtransfer.media.video import ClipReader
 from mtransfer.preview import sheet
 from mtransfer.recipe import TransferRecipe
 from mtransfer.render import Panels
@@ -108,7 +108,7 @@ def _transferred(clip: Path, photo: Path, subject: str, count: int | None) -> It
         yield f"{clip.name}, {photo.name}: {error}", torch.zeros(3, SIDE_PX, SIDE_PX)
         return
     for label, image in panels:
-        yield f"{clip.stem} of {probe(clip).frame_count}: {label}", image
+        yield f"{clip.stem} of {ClipReader(clip).clip.frame_count}: {label}", image
 
 
 if __name__ == "__main__":

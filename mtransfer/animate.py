@@ -39,11 +39,12 @@ class Animation:
     """frames float32[T,3,H,W] in [0,1] at the photo's size, and how they came to be.
 
     `flow` has the motion from the photo to every frame, at the size at which the clip was read; `order` says which
-    frame is shown when, at `recipe.fps` frames a second.
+    frame is shown when, and `shown_s` for how many seconds: as long as the clip does, at `recipe.fps` frames a second.
     """
 
     frames: Tensor
     order: tuple[int, ...]
+    shown_s: tuple[float, ...]
     flow: FlowField
     subjects: tuple[Subject, ...]
     recipe: AnimateRecipe
@@ -61,8 +62,9 @@ def animate(recipe: AnimateRecipe | None = None, **options: Any) -> Animation:
     with tempfile.TemporaryDirectory(prefix="mtransfer-") as folder:
         flow, metrics = paint_frames(scene, Path(folder))
         frames = torch.stack([scene.shown(load_frame(Path(folder), index), index) for index in range(len(flow.flow))])
-    order = tuple(play_order(len(frames), scene.recipe.loop))
-    return Animation(frames, order, flow, scene.subjects, scene.recipe, metrics, scene.run.timings)
+    order = play_order(len(frames), scene.recipe.loop)
+    shown = frames, tuple(order), tuple(scene.shown_s(order))
+    return Animation(*shown, flow, scene.subjects, scene.recipe, metrics, scene.run.timings)
 
 
 def paint_frames(scene: Scene, folder: Path, text: str = "") -> tuple[FlowField, dict[str, Any]]:
@@ -153,6 +155,7 @@ def _figures(scene: Scene, painter: Painter, folder: Path, index: int) -> dict[s
         error, moved = flow_error(DisFlow(), own, frame, *asked), moved_as_asked(own, frame, *asked)
     return {
         "frames": len(scene.motion.frames),
+        "clip_reader": scene.run.clip_reader.by,
         "guided_evaluations": painter.evaluations,
         "flicker_255": float(np.mean(painter.flicker)) if painter.flicker else math.nan,
         "moved_as_asked": moved,

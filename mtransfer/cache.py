@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from mtransfer.errors import InputError
 DEFAULT_GB = 2.0
 GB = 10**9
 CHUNK_BYTES = 2**20
+SURELY_ALTERED_S = 2.0  # so far apart two writes of a file differ in its time, on every file system
 ABANDONED_S = 3600.0  # a temporary file this old is of a process that ended in the middle
 # Nothing else in the folder is ever touched.
 OWN_FILES = "[a-z]*/" + "[0-9a-f]" * 64 + ".safetensors", "guesses/" + "[0-9a-f]" * 16 + ".png"
@@ -119,7 +121,20 @@ def limit_bytes() -> int:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal, read piece by piece."""
+    """SHA-256 of a file's content, in hexadecimal; read once a process as long as the file stays as it is."""
+    status = path.stat()
+    if abs(time.time() - status.st_mtime) < SURELY_ALTERED_S:
+        return _read_hash(path)
+    return _known_hash(path.absolute(), status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _known_hash(path: Path, *state: int) -> str:
+    return _read_hash(path)
+
+
+def _read_hash(path: Path) -> str:
+    """Piece by piece."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):

@@ -16,20 +16,28 @@ def flow(
     flow_model: Annotated[
         Literal["auto", "embedded", "raft_large", "raft_small", "dis"], typer.Option(help="reads the clip")
     ] = "auto",
+    deinterlace: Annotated[
+        Literal["auto", "on", "off"], typer.Option(help="make whole pictures of interlaced frames: auto | on | off")
+    ] = "auto",
     device: Annotated[str, typer.Option(help="auto | cpu | cuda | mps")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a file already there")] = False,
     json_: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Read the flow between two frames of a clip into a file: forward, in pixels of the clip."""
-    console.run(lambda: console.show(_flow(clip, output, pair, flow_model, device, overwrite), as_json=json_))
+    console.run(
+        lambda: console.show(_flow(clip, output, pair, flow_model, deinterlace, device, overwrite), as_json=json_)
+    )
 
 
-def _flow(clip: Path, output: Path, pair: str, flow_model: str, device: str, overwrite: bool) -> dict[str, Any]:
-    from mtransfer.clip import parse_pair, probe, read_frames
+def _flow(
+    clip: Path, output: Path, pair: str, flow_model: str, deinterlace: Any, device: str, overwrite: bool
+) -> dict[str, Any]:
     from mtransfer.field import resize
     from mtransfer.fieldio import ENCODERS, save_field
     from mtransfer.flow import estimate_field
+    from mtransfer.media.clip_position import parse_pair
     from mtransfer.media.sizes import require_size, shrunk
+    from mtransfer.media.video import ClipReader
     from mtransfer.models import choose_device, load_reader, reading_side_px
 
     if output.suffix.lower() not in ENCODERS:
@@ -38,13 +46,19 @@ def _flow(clip: Path, output: Path, pair: str, flow_model: str, device: str, ove
         raise InputError(f"-o {output}: is already there; add --overwrite or choose another name")
     if not output.absolute().parent.is_dir():
         raise InputError(f"-o {output}: its folder is not there; make it first")
-    found = probe(clip)
+    reader = ClipReader(clip, deinterlace=deinterlace)
+    found = reader.clip
     first, second = parse_pair(pair or f"0:{found.frame_count - 1}", found)
     place = choose_device(device)
     require_size(found.size, str(found.path))
     side = max(shrunk(found.size, reading_side_px(flow_model)))
-    frames = read_frames(found, [first, second], long_side=side).to(place)
+    frames = reader.read([first, second], long_side=side).to(place)
     field = resize(estimate_field(load_reader(flow_model, place), frames[:1], frames[1:]), found.size)
     save_field(field, output)
     confident = float(field.confidence.mean())
-    return {"flow": str(output), "pair": f"{first}:{second}", "confident_share": round(confident, 3)}
+    return {
+        "flow": str(output),
+        "pair": f"{first}:{second}",
+        "confident_share": round(confident, 3),
+        "clip_reader": reader.by,
+    }

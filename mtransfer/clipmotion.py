@@ -7,7 +7,8 @@
 `flow` is a FlowField with T = 1 at the photo's size, of the motion from the reference frame to `motion.frames[index]`:
 zero for the reference frame itself and outside the photo's subjects. With `camera == "photo"` the photo itself is to be
 moved first, by `camera_on_photo(motion, index, size)`, and the flow is of the subjects before that.
-Which frames there are to take: `shots.choose_shot(clip, recipe.shot, frames)`, whose Shot has `first` and `end`.
+Which frames there are to take: `shots.choose_shot(run.clip_reader, recipe.shot, frames)`, whose Shot has `first` and
+`end`.
 """
 
 from collections.abc import Sequence
@@ -19,14 +20,16 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from mtransfer.camera import fit_cameras, resized, steadied, textured, without_camera
-from mtransfer.clip import Clip, probe, read_frames, require_pair
 from mtransfer.clipreading import Reading, read_clip
 from mtransfer.console import tell, warn
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
+from mtransfer.media.clip_position import require_pair
 from mtransfer.media.sizes import require_size
+from mtransfer.media.video import Clip, ClipReader
 from mtransfer.motion.mask_propagation import track, within
 from mtransfer.motion.motion_segmentation import moving_subjects, sure_places
+from mtransfer.motion.shared_part import shared_part
 from mtransfer.recipe import ClipRecipe
 from mtransfer.retarget import Fit, fit_subjects, retarget
 from mtransfer.run import Run
@@ -79,26 +82,27 @@ def read_motion(
     pair in order. `quick`, as drafts always are, for a first look. Raises InputError for frames across a cut, for
     nothing that moves and for a subject that is not there.
     """
-    clip = probe(recipe.clip)
-    require_pair(clip)
-    require_size(clip.size, str(clip.path))
+    reader = run.clip_reader
+    require_pair(reader.clip)
+    require_size(reader.clip.size, str(reader.path))
     wanted = tuple(frames)
-    shot = choose_shot(clip, recipe.shot, wanted if reference is None else (reference, *wanted))
+    shot = choose_shot(reader, recipe.shot, wanted if reference is None else (reference, *wanted))
     if not quick:  # else it is read once more
-        warn_of_shots(clip, shot)
+        warn_of_shots(reader, shot)
     start = wanted[0] if reference is None else reference
-    reading = read_clip(run, clip, recipe.flow_model, (start, *wanted), quick=quick or recipe.sampler.steps == 0)
+    reading = read_clip(run, reader, recipe.flow_model, (start, *wanted), quick=quick or recipe.sampler.steps == 0)
     field = reading.flow_from(start, wanted)
-    subjects = _clip_subjects(recipe, clip, reading, start, field, len(photo_subjects))
+    subjects = _clip_subjects(recipe, reader, reading, start, field, photo_subjects, quick)
     masks = track(torch.cat([each.mask for each in subjects]), *reading.path(start, wanted))
     if reference is None and (best := _most_alike(masks, photo_subjects, wanted)) != start:
         start, subjects = best, _subjects_at(reading, best, masks[wanted.index(best)])
         field = reading.flow_from(start, wanted)
-    return _motion(recipe, reading, start, wanted, subjects, masks, field, photo_subjects)
+    return _motion(recipe, reader.clip, reading, start, wanted, subjects, masks, field, photo_subjects)
 
 
 def _motion(
     recipe: ClipRecipe,
+    clip: Clip,
     reading: Reading,
     start: int,
     wanted: tuple[int, ...],
@@ -110,7 +114,8 @@ def _motion(
     everything = torch.cat([each.mask for each in subjects]).amax(dim=0, keepdim=True)
     cameras = _cameras(recipe, field, everything, reading.picture(start), reading.pictures_of(wanted))
     still = FlowField(without_camera(field.flow, cameras), within(field, everything, masks))
-    still = _held(smooth_over_time(still, torch.tensor(wanted).float(), float(start)), everything, wanted)
+    *times, start_time = clip.times_in_frames([*wanted, start])
+    still = _held(smooth_over_time(still, torch.tensor(times), start_time), everything, wanted)
     mirror = _mirrored(recipe, subjects[0], photo_subjects[0])
     fits = tuple(
         fit_subjects(own, photo, recipe.align, turn=recipe.turn, mirror=mirror)
@@ -153,22 +158,37 @@ def camera_on_photo(motion: ClipMotion, index: int, size: tuple[int, int]) -> Fl
 
 
 def _clip_subjects(
-    recipe: ClipRecipe, clip: Clip, reading: Reading, start: int, field: FlowField, count: int
+    recipe: ClipRecipe,
+    reader: ClipReader,
+    reading: Reading,
+    start: int,
+    field: FlowField,
+    photo_subjects: Sequence[Subject],
+    quick: bool,
 ) -> tuple[Subject, ...]:
-    picture = reading.picture(start)
+    picture, count = reading.picture(start), len(photo_subjects)
     if recipe.clip_subject in ("auto", MOVING):
         try:
-            return moving_subjects(picture, field, count, sure_places(picture))
+            found = moving_subjects(picture, field, count, sure_places(picture))
         except InputError as error:
-            raise InputError(f"{clip.path}: {error}") from None
+            raise InputError(f"{reader.path}: {error}") from None
+        return found if count > 1 or recipe.align == "none" else (_as_in_photo(found[0], photo_subjects[0], quick),)
     specs = specs_of(recipe.clip_subject)
     numbers = [object_number(spec) for spec in specs]
     if len(specs) == count == 1 and numbers[0] is not None:
         return moving_subjects(picture, field, numbers[0], sure_places(picture))[-1:]
     if len(specs) != count:
         raise InputError(f"--clip-subject: {len(specs)} for {count} of the photo; give as many of each, they pair")
-    image = read_frames(clip, [start])[0]  # points, boxes and masks are of the clip's own size
+    image = reader.read([start])[0]  # points, boxes and masks are of the clip's own size
     return tuple(_named(image, spec, picture) for spec in specs)
+
+
+def _as_in_photo(whole: Subject, photo: Subject, quick: bool) -> Subject:
+    """The clip's subject, or the part of it that the photo's is like."""
+    part = shared_part(whole, photo.mask)
+    if part is not None and not quick:
+        tell("clip: the part of its subject that looks like the photo's; --clip-subject x,y names another")
+    return part or whole
 
 
 def _named(image: Tensor, spec: str, picture: Tensor) -> Subject:

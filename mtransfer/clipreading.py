@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mtransfer.cache import file_hash, remember
-from mtransfer.clip import Clip, walk_frames
+from mtransfer.cache import remember
 from mtransfer.field import FlowField
 from mtransfer.guidance import FlowModel
 from mtransfer.longflow import Links, Pictures, as_floats, follow, read_links
 from mtransfer.media.sizes import shrunk
+from mtransfer.media.video import ClipReader
 from mtransfer.models import flow_model_id, reading_side_px
 from mtransfer.raft import FlowNet
 from mtransfer.reading import FusedFlow, ThriftyFlow
@@ -59,13 +59,13 @@ class Reading:
         return FlowField(held["flow"], held["confidence"])
 
 
-def read_clip(run: Run, clip: Clip, flow_model: str, frames: Sequence[int], *, quick: bool) -> Reading:
+def read_clip(run: Run, reader: ClipReader, flow_model: str, frames: Sequence[int], *, quick: bool) -> Reading:
     """Read a clip from the first to the last of `frames`; `quick` is for previews, where large motions may get lost."""
     stations = between(frames)
-    side = max(shrunk(clip.size, reading_side_px(flow_model)))
-    pictures = torch.from_numpy(np.stack(list(walk_frames(clip, stations, side)))).permute(0, 3, 1, 2).contiguous()
+    side = max(shrunk(reader.clip.size, reading_side_px(flow_model)))
+    pictures = torch.from_numpy(np.stack(list(reader.walk(stations, side)))).permute(0, 3, 1, 2).contiguous()
     key = {
-        "clip": file_hash(clip.path),
+        "clip": reader.key,
         "frames": stations,
         "size": pictures.shape[-2:],
         "model": flow_model_id(flow_model),

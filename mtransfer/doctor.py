@@ -26,6 +26,7 @@ PACKAGES = {
     "decord": "decord2",
     "av": "av",
     "cv2": "opencv-python",
+    "PIL": "pillow",
     "numpy": "numpy",
 }
 OLDEST_PYTHON = (3, 11)
@@ -47,7 +48,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything; a part that cannot even be looked at is a broken one, never an error."""
-    parts = (_python, _packages, _devices, _embedded, _recipes, _models, _chosen, _cache, _disk)
+    parts = (_python, _packages, _clip_readers, _devices, _embedded, _recipes, _models, _chosen, _cache, _disk)
     return [finding for part in parts for finding in _guarded(part)]
 
 
@@ -93,6 +94,16 @@ def _package(module: str, package: str, specifier: str) -> Finding:
     return Finding(package, "ok", version)
 
 
+def _clip_readers() -> Iterator[Finding]:
+    import av
+
+    from mtransfer.media.decord_source import PLAIN
+
+    versions = av.library_versions
+    libav = ", ".join(f"{name} {'.'.join(map(str, versions[name]))}" for name in ("libavformat", "libavcodec"))
+    yield Finding("clip readers", "ok", f"decord where verified ({PLAIN}), else PyAV with {libav}, Pillow for WebP")
+
+
 def _requirements() -> dict[str, str]:
     """The versions mtransfer asks for, by package."""
     from packaging.requirements import Requirement
@@ -128,6 +139,7 @@ def _embedded() -> Iterator[Finding]:
     import torch
 
     from mtransfer.models import load_flow_model, load_pipeline
+    from mtransfer.subject.mobile_sam import load_nets
     from mtransfer.subject.saliency import load_net
 
     cpu = torch.device("cpu")
@@ -135,6 +147,7 @@ def _embedded() -> Iterator[Finding]:
         "embedded model": lambda: load_pipeline("embedded", cpu, torch.float32),
         "embedded flow net": lambda: load_flow_model("embedded", 1, 1, cpu),
         "embedded saliency net": load_net,
+        "embedded MobileSAM": load_nets,
     }
     for name, load in loads.items():
         try:

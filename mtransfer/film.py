@@ -20,6 +20,7 @@ from mtransfer.preview import sheet
 
 GIF_SIDE_PX = 480  # larger ones are too heavy to share
 GIF_SHORTEST_MS = 20  # what lasts less is shown for 100 ms by browsers
+ROUNDING_CS = 1e-6
 COLOURS, DITHER_LEVELS = 256, 5  # of a GIF; how far, of 255, its ordered dither moves a colour
 PALETTE_FRAMES, PALETTE_SIDE_PX = 12, 160  # the palette is made of so many frames, at most so large
 SHEET_FRAMES, SHEET_COLUMNS = 48, 6
@@ -29,14 +30,14 @@ GAP_PX = 8
 Frame = Float[Tensor, "3 _ _"]  # sizes may differ between the films of one call
 
 
-def write_gif(frames: Iterable[Frame], path: Path, fps: float, comment: str = "") -> None:
-    """Write an endlessly repeating GIF with one palette, at most GIF_SIDE_PX large.
+def write_gif(frames: Iterable[Frame], path: Path, shown_s: Sequence[float], comment: str = "") -> None:
+    """Write an endlessly repeating GIF with one palette, at most GIF_SIDE_PX large, `shown_s` seconds for each frame.
 
     The dither is ordered, so that what stands still in the frames stands still in the GIF. Browsers show 50 frames a
     second at most: of a faster film as many are taken as keep its pace.
     """
-    every = max(1.0, fps * GIF_SHORTEST_MS / 1000)
-    chosen = (frame for index, frame in enumerate(frames) if math.ceil(index / every) < (index + 1) / every)
+    durations_ms = _durations_ms(shown_s)
+    chosen = (frame for frame, duration_ms in zip(frames, durations_ms, strict=True) if duration_ms)
     pictures = [to_bytes(fitted(frame, GIF_SIDE_PX)) for frame in chosen]
     palette = _palette(pictures)
     indexed = [_indexed(picture, palette) for picture in pictures]
@@ -44,7 +45,7 @@ def write_gif(frames: Iterable[Frame], path: Path, fps: float, comment: str = ""
         path,
         save_all=True,
         append_images=indexed[1:],
-        duration=_durations_ms(len(indexed), fps),
+        duration=[duration_ms for duration_ms in durations_ms if duration_ms],
         loop=0,
         comment=comment.encode(),
         optimize=False,
@@ -89,11 +90,24 @@ def _bayer(order: int) -> NDArray[np.float64]:
     return (ranks + 0.5) / ranks.size - 0.5
 
 
-def _durations_ms(count: int, fps: float) -> list[int]:
-    """How long each frame is shown: whole hundredths of a second that keep the rate over all."""
-    every_cs = max(GIF_SHORTEST_MS / 10, 100 / fps)
-    ends = [round(index * every_cs) for index in range(count + 1)]
-    return [10 * (end - start) for start, end in itertools.pairwise(ends)]
+def _durations_ms(shown_s: Sequence[float]) -> list[int]:
+    """How long each frame is shown: whole hundredths of a second that keep the pace; 0 for one that is left out.
+
+    Left out is what would have to be shown more than half the shortest time too late.
+    """
+    shortest_cs = GIF_SHORTEST_MS // 10
+    *starts_cs, end_cs = (100 * time_s for time_s in itertools.accumulate(shown_s, initial=0.0))
+    chosen = {0: 0}  # the hundredth at which each frame that is taken appears
+    newest_cs = 0
+    for place, start_cs in enumerate(starts_cs[1:], start=1):
+        appears_cs = max(round(start_cs), newest_cs + shortest_cs)
+        if appears_cs - start_cs <= shortest_cs / 2 + ROUNDING_CS:
+            chosen[place] = newest_cs = appears_cs
+    ends_cs = [*list(chosen.values())[1:], max(round(end_cs), newest_cs + shortest_cs)]
+    found = [0] * len(starts_cs)
+    for (place, appears_cs), following_cs in zip(chosen.items(), ends_cs, strict=True):
+        found[place] = 10 * (following_cs - appears_cs)
+    return found
 
 
 def spread(count: int, most: int) -> list[int]:

@@ -119,11 +119,12 @@ def photo(request: Request, name: str) -> Response:
 @router.get("/clip/{name}/{frame}")
 def clip_frame(request: Request, name: str, frame: int) -> Response:
     """A frame of a clip."""
-    from mtransfer.clip import probe, read_frames
+    from mtransfer.media.video import ClipReader
 
-    found = probe(_session(request).find(name, "clip").path)
+    reader = ClipReader(_session(request).find(name, "clip").path)
+    found = reader.clip
     index = min(max(frame, 0), found.frame_count - 1)
-    return Response(jpeg(read_frames(found, [index], long_side=min(640, max(found.size)))[0]), media_type="image/jpeg")
+    return Response(jpeg(reader.read([index], long_side=min(640, max(found.size)))[0]), media_type="image/jpeg")
 
 
 @router.post("/select")

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from mtransfer.errors import InputError
+from mtransfer.media.clip_formats import CLIP_SUFFIXES
 from mtransfer.media.photo_formats import PHOTO_SUFFIXES
 
 MB = 2**20
 SUFFIXES = {
     "photo": PHOTO_SUFFIXES,
-    "clip": (".mp4", ".mov", ".webm", ".mkv", ".avi", ".m4v", ".gif"),
+    "clip": CLIP_SUFFIXES,
 }
 LIMITS = {"photo": 64 * MB, "clip": 512 * MB}
 MOST_IN_ALL = 2048 * MB  # of one session
@@ -150,9 +151,9 @@ def require_suffix(file_name: str, kind: str) -> None:
 def look_at(session: Session, name: str, path: Path, kind: str) -> Thing:
     """An uploaded file, read to see that it is what its name says. Raises InputError when it is not."""
     if kind == "clip":
-        from mtransfer.clip import probe
+        from mtransfer.media.video import ClipReader
 
-        clip = probe(path)
+        clip = ClipReader(path).clip
         height, width = clip.size
         facts = {"width": width, "height": height, "frames": clip.frame_count, "fps": round(clip.average_fps, 3)}
     else:

@@ -77,7 +77,8 @@ def _animate(
 
 
 def _brief(metrics: dict[str, Any]) -> dict[str, Any]:
-    return {"frames_made": metrics["frames"], "flicker_255": round(metrics["flicker_255"], 2), **_moved(metrics)}
+    told = {"frames_made": metrics["frames"], "clip_reader": metrics["clip_reader"]}
+    return {**told, "flicker_255": round(metrics["flicker_255"], 2), **_moved(metrics)}
 
 
 def _moved(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -144,5 +145,6 @@ def _summary(output: TransferOutput, out: Path) -> dict[str, Any]:
         "seed": output.recipe.seed,
         "seconds": round(sum(output.timings.values()), 1),
         "guided_evaluations": output.metrics["guided_evaluations"],
+        **{key: output.metrics[key] for key in ("clip_reader",) if key in output.metrics},
         **_moved(output.metrics),
     }

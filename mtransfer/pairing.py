@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from mtransfer.console import warn
 from mtransfer.errors import InputError
+from mtransfer.media.clip_formats import CLIP_SUFFIXES
 from mtransfer.media.photo_formats import PHOTO_SUFFIXES
 
-CLIP_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".gif")
 LIST_SUFFIXES = (".csv", ".jsonl")
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 KINDS_NAMED = 5

@@ -68,7 +68,8 @@ class PhotoRecipe(Recipe):
         description=f"what of the photo moves: auto | N, a number | all-salient | alpha | {DESCRIPTION_OF_SUBJECT}",
     )
     segmenter: Literal["embedded", "grabcut", "sam"] = Field(
-        "embedded", description="finds and cuts out the subject: embedded (a saliency net) | grabcut (colours) | sam"
+        "embedded",
+        description="finds and cuts out the subject: embedded (U2-Netp and MobileSAM) | grabcut (colours) | sam",
     )
     strength: float = Field(1.0, ge=-MOST_STRENGTH, le=MOST_STRENGTH, description="factor on the motion")
     flow_model: Literal["auto", "embedded", "raft_large", "raft_small", "dis"] = Field(
@@ -103,6 +104,9 @@ class ClipRecipe(PhotoRecipe):
     turn: bool = Field(False, description="turn the motion too, as the photo's subject is turned against the clip's")
     mirror: bool | None = Field(
         None, description="mirror the motion left for right; left out: where the silhouettes clearly face apart"
+    )
+    deinterlace: Literal["auto", "on", "off"] = Field(
+        "auto", description="make whole pictures of interlaced frames: auto (where the clip says so) | on | off"
     )
     strength_mask: Path | None = Field(None, description="grey picture of the photo's size: how much of it to apply")
 

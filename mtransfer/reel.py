@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from mtransfer.animate import frame_path, liveliest, load_frame
-from mtransfer.clip import walk_frames
 from mtransfer.console import say
 from mtransfer.errors import InputError, MTransferError
 from mtransfer.field import FlowField
@@ -62,6 +61,8 @@ def write_animation(scene: Scene, flow: FlowField, folder: Path, stage: Path, te
     """
     recipe, count, most = scene.recipe, len(scene.motion.frames), liveliest(flow)
     order, as_srgb = play_order(count, recipe.loop), to_srgb(scene.photo.icc_profile)
+    shown_s = scene.shown_s(order)
+    uneven_s = shown_s if len(set(shown_s)) > 1 else None
 
     def film_frame(index: int) -> Tensor:
         return as_srgb(_shown(scene, folder, index))
@@ -71,11 +72,11 @@ def write_animation(scene: Scene, flow: FlowField, folder: Path, stage: Path, te
         for index in range(count):
             _show(scene, folder, index, frame_path(stage / "frames", index), text)
     if "gif" in formats(recipe.format):
-        write_gif(map(film_frame, order), stage / "animation.gif", recipe.fps, text)
+        write_gif(map(film_frame, order), stage / "animation.gif", shown_s, text)
     if "mp4" in formats(recipe.format):
-        write_video(map(film_frame, order), stage / "animation.mp4", recipe.fps, text)
+        write_video(map(film_frame, order), stage / "animation.mp4", recipe.fps, text, uneven_s)
         both = side_by_side(_clip(scene, order), map(film_frame, order))
-        write_video(both, stage / "side_by_side.mp4", recipe.fps, text)
+        write_video(both, stage / "side_by_side.mp4", recipe.fps, text, uneven_s)
     save_png(contact_sheet(film_frame, scene.motion.frames), stage / "contact.png", recipe=text)
     seen = panels(scene, most, _shown(scene, folder, most))
     save_png(sheet(seen, columns=3), stage / "preview.png", recipe=text)
@@ -98,7 +99,7 @@ def _show(scene: Scene, folder: Path, index: int, path: Path, text: str) -> None
 
 def _clip(scene: Scene, order: list[int]) -> Iterator[Tensor]:
     numbers = [scene.motion.frames[index] for index in order]
-    height, width = scene.clip.size
+    height, width = scene.run.clip_reader.clip.size
     side = round(SIDE_BY_SIDE_PX * max(1.0, width / height))
-    for pixels in walk_frames(scene.clip, numbers, long_side=min(side, max(height, width))):
+    for pixels in scene.run.clip_reader.walk(numbers, long_side=min(side, max(height, width))):
         yield torch.from_numpy(pixels).permute(2, 0, 1).float() / 255

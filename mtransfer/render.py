@@ -183,6 +183,8 @@ def _measured(job: Prepared, edited: Tensor, evaluations: int) -> TransferOutput
     warn_of_no_generator(run.recipe)
     with run.stage("measure"):
         metrics = _measure(run, job.own, edited, job.flow, job.mask, draft) | {"guided_evaluations": evaluations}
+    if run.clip_was_read:
+        metrics["clip_reader"] = run.clip_reader.by
     panels = [*job.seen(), ("warp", draft.image[0].cpu()), ("result", edited[0].cpu())]
     frames, alpha = edited.cpu(), None
     if job.photo.alpha is not None:

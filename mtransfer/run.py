@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from mtransfer.console import Report, warn
 from mtransfer.errors import InputError
 from mtransfer.guidance import EnergyTerm, FlowModel
+from mtransfer.media.video import ClipReader
 from mtransfer.models import (
     choose_device,
     choose_dtype,
@@ -22,7 +24,7 @@ from mtransfer.models import (
     resolve_guidance_decoder,
     resolve_model,
 )
-from mtransfer.recipe import PhotoRecipe, Recipe
+from mtransfer.recipe import ClipRecipe, PhotoRecipe, Recipe
 from mtransfer.sampler import MotionGuidedPipeline
 
 T = TypeVar("T", bound=Recipe)
@@ -76,6 +78,18 @@ class Run:
         if name == "vae":
             return pipe
         return pipe.guided_through(load_guidance_decoder(name, self.device, pipe.vae.dtype))
+
+    @cached_property
+    def clip_reader(self) -> ClipReader:
+        """The recipe's clip, opened once. Raises InputError."""
+        assert isinstance(self.recipe, ClipRecipe)
+        reader = ClipReader(self.recipe.clip, deinterlace=self.recipe.deinterlace)
+        self.resolve(deinterlace="on" if reader.deinterlaces else "off")
+        return reader
+
+    @property
+    def clip_was_read(self) -> bool:
+        return "clip_reader" in self.__dict__
 
     def reader(self) -> FlowModel:
         """The flow estimator that reads clips."""

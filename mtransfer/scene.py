@@ -9,11 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mtransfer.camera import pan
-from mtransfer.clip import Clip, parse_position, probe
 from mtransfer.clipmotion import MOVING, ClipMotion, camera_on_photo, read_motion, retargeted
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
+from mtransfer.media.clip_position import parse_position
 from mtransfer.media.image import Photo
+from mtransfer.media.video import Clip
 from mtransfer.models import model_side_px
 from mtransfer.preview import with_flow
 from mtransfer.recipe import AnimateRecipe
@@ -22,7 +23,7 @@ from mtransfer.run import Run, start
 from mtransfer.shots import choose_shot
 from mtransfer.subject.mask_file import read_mask
 from mtransfer.subject.subject import Subject, together, with_mask
-from mtransfer.timeline import choose_frames, formats, shown_fps
+from mtransfer.timeline import choose_frames, formats, shown_for_s, shown_fps
 from mtransfer.transfer import clip_panels, photo_and_subjects
 from mtransfer.window import WHOLE, Window, swept, window
 
@@ -37,7 +38,6 @@ class Scene:
     photo: Photo
     subjects: tuple[Subject, ...]
     strength_mask: Float[Tensor, "1 H W"] | None
-    clip: Clip
     motion: ClipMotion
     recipe: AnimateRecipe
 
@@ -59,6 +59,10 @@ class Scene:
         camera = camera_on_photo(self.motion, index, self.photo.size)
         return pan(camera, painted, painted[:1], FlowField.from_flow(torch.zeros_like(painted[None, :2])))[0]
 
+    def shown_s(self, order: Sequence[int]) -> list[float]:
+        """How long a film shows each of its frames, in an order of timeline.play_order."""
+        return shown_for_s(order, self.motion.frames, self.run.clip_reader.clip, self.recipe.fps)
+
     def sampled_window(self) -> Window:
         """The window of the photo in which all frames take place: where the model looks in every one."""
         mask, recipe = self.mask, self.recipe
@@ -76,8 +80,8 @@ def read_scene(recipe: AnimateRecipe | None = None, **options: Any) -> Scene:
     """Look at the photo and read the motion of the clip's chosen frames. Raises InputError and ModelError."""
     run, recipe = start(AnimateRecipe, recipe, **options)
     formats(recipe.format)
-    clip = probe(recipe.clip)
-    frames = choose_frames(recipe.frames, clip, lambda first: _shot(recipe, clip, first))
+    clip = run.clip_reader.clip
+    frames = choose_frames(recipe.frames, clip, lambda first: _shot(run, recipe, first))
     run.resolve(frames=f"{frames.start}:{frames.stop}:{frames.step}", fps=recipe.fps or shown_fps(frames, clip))
     photo, subjects = photo_and_subjects(run, recipe.subject)
     with run.stage("clip"):
@@ -87,15 +91,15 @@ def read_scene(recipe: AnimateRecipe | None = None, **options: Any) -> Scene:
         run.resolve(clip_subject=MOVING)
     grey = None if recipe.strength_mask is None else read_mask(recipe.strength_mask, photo.image, grey=True)
     assert isinstance(run.recipe, AnimateRecipe)
-    scene = Scene(run, photo, subjects, grey, clip, motion, run.recipe)
+    scene = Scene(run, photo, subjects, grey, motion, run.recipe)
     if not any(bool(scene.flow(index).flow.any()) for index in range(len(motion.frames))):
         raise InputError(ZERO_MOTION)
     return scene
 
 
-def _shot(recipe: AnimateRecipe, clip: Clip, first: int | None) -> range:
+def _shot(run: Run, recipe: AnimateRecipe, first: int | None) -> range:
     """The frames of the shot that is named, or else of the one that frame `first` belongs to."""
-    shot = choose_shot(clip, recipe.shot, () if first is None else (first,))
+    shot = choose_shot(run.clip_reader, recipe.shot, () if first is None else (first,))
     return range(shot.first, shot.end)
 
 
@@ -108,7 +112,7 @@ def panels(scene: Scene, index: int, made: Float[Tensor, "3 H W"]) -> Panels:
     """The preview of frame `index`: what was seen in the clip, what was made of it, and the result."""
     image = scene.photo.image
     return [
-        *clip_panels(scene.recipe, scene.motion, index),
+        *clip_panels(scene.run.clip_reader, scene.motion, index),
         ("photo and subject", with_mask(image, scene.mask[0].cpu())),
         ("flow on the photo", with_flow(image, scene.flow(index).flow[0].cpu())),
         (f"result, frame {index}", made),

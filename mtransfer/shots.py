@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtransfer.cache import file_hash, remember
-from mtransfer.clip import Clip, walk_frames
+from mtransfer.cache import remember
 from mtransfer.console import warn
 from mtransfer.errors import InputError
+from mtransfer.media.video import ClipReader
 
 SIDE_PX = 96
 COLOUR_BINS = (8, 4, 4)  # of hue, saturation and value
@@ -30,24 +30,25 @@ class Shot:
     end: int
 
 
-def find_shots(clip: Clip) -> tuple[Shot, ...]:
+def find_shots(reader: ClipReader) -> tuple[Shot, ...]:
     """The shots of a clip, remembered on disk."""
+    count = reader.clip.frame_count
 
     def look() -> dict[str, torch.Tensor]:
-        return {"cuts": torch.tensor(cuts_of(scores(walk_frames(clip, range(clip.frame_count), SIDE_PX))))}
+        return {"cuts": torch.tensor(cuts_of(scores(reader.walk(range(count), SIDE_PX))))}
 
-    key = {"clip": file_hash(clip.path), "side": SIDE_PX, "thresholds": [STRANGE, PEAK, AROUND, SHORTEST_FRAMES]}
+    key = {"clip": reader.key, "side": SIDE_PX, "thresholds": [STRANGE, PEAK, AROUND, SHORTEST_FRAMES]}
     cuts = remember("shots", key, look)["cuts"].long().tolist()
     firsts = [0, *cuts]
-    return tuple(Shot(i + 1, *pair) for i, pair in enumerate(zip(firsts, [*cuts, clip.frame_count], strict=True)))
+    return tuple(Shot(i + 1, *pair) for i, pair in enumerate(zip(firsts, [*cuts, count], strict=True)))
 
 
-def choose_shot(clip: Clip, number: int, frames: tuple[int, ...]) -> Shot:
+def choose_shot(reader: ClipReader, number: int, frames: tuple[int, ...]) -> Shot:
     """Shot `number` of a clip, or with 0 the one of the first of `frames` (frame 0 where there are none).
 
     Raises InputError, naming --shot, for a number that is not there and for frames of another shot.
     """
-    shots = find_shots(clip)
+    clip, shots = reader.clip, find_shots(reader)
     if number > len(shots):
         raise InputError(f"--shot {number}: {clip.path} has {len(shots)}; use 1 to {len(shots)}")
     first = frames[0] if frames else 0
@@ -61,12 +62,12 @@ def choose_shot(clip: Clip, number: int, frames: tuple[int, ...]) -> Shot:
     return shot
 
 
-def warn_of_shots(clip: Clip, shot: Shot) -> None:
+def warn_of_shots(reader: ClipReader, shot: Shot) -> None:
     """Say, of a clip with cuts, how many shots there are and which one is taken."""
-    shots = find_shots(clip)
+    shots = find_shots(reader)
     if len(shots) > 1:
         starts = ", ".join(str(each.first) for each in shots)
-        warn(f"{clip.path} has {len(shots)} shots, from frames {starts}; taken is shot {shot.number} (--shot N)")
+        warn(f"{reader.path} has {len(shots)} shots, from frames {starts}; taken is shot {shot.number} (--shot N)")
 
 
 def scores(frames: Iterator[NDArray[np.uint8]]) -> NDArray[np.float64]:

@@ -27,7 +27,7 @@ def smooth_over_time(field: FlowField, times: Float[Tensor, "T"], start: float) 
 def _at(field: FlowField, times: Tensor, index: int, start: float) -> tuple[Tensor, Tensor]:
     """Weighted linear regression of the neighbours' flow at one time (Cleveland, 1979)."""
     own = field.flow[index : index + 1], field.confidence[index : index + 1]
-    if float(times[index]) == start:
+    if float(times[index]) == float(times.new_tensor(start)):
         return torch.zeros_like(own[0]), torch.ones_like(own[1])
     near = slice(max(0, index - REACH), index + REACH + 1)
     away = (times[near] - times[index]).view(-1, 1, 1, 1).to(own[0])

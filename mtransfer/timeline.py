@@ -1,10 +1,12 @@
 """Which frames of a clip an animation shows, how fast, and in what order."""
 
+import itertools
 from collections.abc import Callable, Sequence
 
-from mtransfer.clip import Clip, parse_position, require_pair
 from mtransfer.console import warn
 from mtransfer.errors import InputError
+from mtransfer.media.clip_position import parse_position, require_pair
+from mtransfer.media.video import EVEN_SHARE, Clip
 from mtransfer.recipe import LEAST_FPS, MOST_FPS
 
 MOST_FRAMES = 300
@@ -63,6 +65,30 @@ def shown_fps(frames: Sequence[int], clip: Clip) -> float:
             f"{clip.path}: no time passes from frame {frames[0]} to {frames[-1]}, so it has no rate; give one, --fps 24"
         )
     return min(max(round((len(frames) - 1) / passed_s, 3), LEAST_FPS), MOST_FPS)
+
+
+def shown_for_s(order: Sequence[int], frames: Sequence[int], clip: Clip, fps: float) -> list[float]:
+    """How long a film of `fps` frames a second on average shows each of its frames, in the order of `play_order`.
+
+    As long as the clip in proportion, so that one of variable rate keeps its pace; where the clip's frames are even
+    to EVEN_SHARE of their distance, all equally long.
+    """
+    starts_s = [clip.timestamps_s[frame] for frame in frames]
+    mean_s = (starts_s[-1] - starts_s[0]) / (len(frames) - 1)
+    late_s = (start_s - starts_s[0] - place * mean_s for place, start_s in enumerate(starts_s))
+    if all(abs(each_s) <= EVEN_SHARE * mean_s for each_s in late_s):
+        return [1 / fps] * len(order)
+    slower = 1.0 if fps == shown_fps(frames, clip) else 1 / (fps * mean_s)
+    last = 2 * frames[-1] - frames[-2]  # the frame that would come next
+    last_s = clip.timestamps_s[last] - starts_s[-1] if last < clip.frame_count else _own_s(frames[-1], clip)
+    passed_s = [abs(starts_s[second] - starts_s[first]) for first, second in itertools.pairwise([*order, order[0]])]
+    goes_back = order[-1] != len(frames) - 1
+    return [slower * each_s for each_s in (passed_s if goes_back else [*passed_s[:-1], last_s])]
+
+
+def _own_s(frame: int, clip: Clip) -> float:
+    """How long the clip shows its last frame."""
+    return max(clip.duration_s - clip.timestamps_s[frame], float(clip.time_base))
 
 
 def play_order(count: int, loop: str) -> list[int]:

@@ -7,19 +7,20 @@ import torch
 from torch import Tensor
 
 from mtransfer.camera import pan
-from mtransfer.clip import Clip, parse_pair, probe, read_frames, require_pair
 from mtransfer.clipmotion import MOVING, ClipMotion, camera_on_photo, read_motion, retargeted
 from mtransfer.console import tell, warn
 from mtransfer.elementary import edit_field
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.media.alpha import lifted
+from mtransfer.media.clip_position import parse_pair, require_pair
 from mtransfer.media.image import Photo, read_photo
 from mtransfer.media.sizes import require_size
+from mtransfer.media.video import ClipReader
 from mtransfer.motion.motion_segmentation import NOTHING_MOVES, subject_motion_px
 from mtransfer.motion.plausibility import warnings_of
 from mtransfer.preview import with_flow
-from mtransfer.recipe import ClipRecipe, EditRecipe, TransferRecipe
+from mtransfer.recipe import EditRecipe, TransferRecipe
 from mtransfer.render import Panels, Prepared, TransferOutput, finish, prepare
 from mtransfer.run import Run, start
 from mtransfer.shots import choose_shot
@@ -65,7 +66,7 @@ def prepare_transfer(recipe: TransferRecipe | None = None, **options: Any) -> Pr
             warn(line)
     if recipe.camera == "photo":
         photo, whole, flow = _panned(photo, whole, flow, motion)
-    return prepare(run, photo, whole, flow, clip_panels(recipe, motion, 0))
+    return prepare(run, photo, whole, flow, clip_panels(run.clip_reader, motion, 0))
 
 
 def edit(recipe: EditRecipe | None = None, **options: Any) -> TransferOutput:
@@ -129,15 +130,15 @@ def _redrawn(subject: Subject, mask: Tensor, spec: str) -> Subject:
 
 def _read_pair(run: Run, recipe: TransferRecipe, subjects: tuple[Subject, ...]) -> ClipMotion:
     """The motion from A to B; a pair that was found is read like one that was given, so that it can be done again."""
-    clip = probe(recipe.clip)
+    clip = run.clip_reader.clip
     require_pair(clip)
-    first, second = parse_pair(recipe.pair, clip) if recipe.pair else _liveliest_pair(run, recipe, clip, subjects)
+    first, second = parse_pair(recipe.pair, clip) if recipe.pair else _liveliest_pair(run, recipe, subjects)
     return read_motion(run, recipe, subjects, [second], first)
 
 
-def _liveliest_pair(run: Run, recipe: TransferRecipe, clip: Clip, subjects: tuple[Subject, ...]) -> tuple[int, int]:
+def _liveliest_pair(run: Run, recipe: TransferRecipe, subjects: tuple[Subject, ...]) -> tuple[int, int]:
     """The first frame of the shot and, of a few, the one with the largest subject motion that is followed well."""
-    shot = choose_shot(clip, recipe.shot, ())
+    shot, clip = choose_shot(run.clip_reader, recipe.shot, ()), run.clip_reader.clip
     shares = np.geomspace(NEAREST_SHARE, 1, CANDIDATES)  # dense near A, where flow is surest
     steps = (shares * (shot.end - 1 - shot.first)).round().astype(int)
     candidates = sorted({shot.first + int(step) for step in steps if step > 0})
@@ -169,10 +170,10 @@ def _panned(photo: Photo, subject: Subject, flow: FlowField, motion: ClipMotion)
     return photo.redrawn(colours, alpha), subject_from_mask(image, mask), moved
 
 
-def clip_panels(recipe: ClipRecipe, motion: ClipMotion, index: int) -> Panels:
+def clip_panels(reader: ClipReader, motion: ClipMotion, index: int) -> Panels:
     """What was seen in the clip: its reference frame, frame `index` of the wanted ones, and the motion between."""
     seen = torch.stack([subject.mask for subject in motion.subjects]).amax(dim=0)
-    second = read_frames(recipe.clip, [motion.frames[index]], long_side=max(motion.picture.shape[-2:]))[0]
+    second = reader.read([motion.frames[index]], long_side=max(motion.picture.shape[-2:]))[0]
     return [
         (f"clip, frame {motion.reference}", with_mask(motion.picture, seen)),
         (

@@ -52,12 +52,13 @@ def save_flow(path: Path, right_px: float = 10) -> Path:
 
 def save_clip(path: Path, step_px: int = 3, frames: int = 6) -> Path:
     """A clip of a finely textured disc that moves to the right over a smooth ground."""
+    write_video(torch.stack([clip_frame(step_px * index) for index in range(frames)]), path, 12)
+    return path
+
+
+def clip_frame(moved_px: int) -> torch.Tensor:
+    """A frame of such a clip, its disc moved by so much."""
     ground = 0.4 * textured(SIDE_PX, SIDE_PX, seed=3)
     fine = torch.rand(1, 3, SIDE_PX // 4, SIDE_PX // 4, generator=torch.Generator().manual_seed(4))
     texture = torch.nn.functional.interpolate(fine, (SIDE_PX, SIDE_PX), mode="bicubic").clamp(0, 1)[0]
-    shown = [
-        torch.where(disc(step_px * index) > 0, torch.roll(texture, step_px * index, dims=-1), ground)
-        for index in range(frames)
-    ]
-    write_video(torch.stack(shown), path, 12)
-    return path
+    return torch.where(disc(moved_px) > 0, torch.roll(texture, moved_px, dims=-1), ground)

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 from command_line import command, contents
-from pictures import disc_photo, save_clip, save_mask, save_picture
+from pictures import clip_frame, disc_photo, save_clip, save_mask, save_picture
 from PIL import Image, ImageSequence
 from profiles import P3_RED, SHOWN_AS_SRGB, display_p3
 
 import mtransfer
-from mtransfer.clip import probe, read_frames
 from mtransfer.fieldio import load_field
 from mtransfer.media.image import read_photo
+from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
 from mtransfer.reel import kept_frames
 
@@ -72,12 +72,12 @@ def test_it_writes_every_kind_of_file(out) -> None:
 def test_films_go_there_and_back_at_the_clips_rate(out) -> None:
     order = [0, 1, 2, 3, 4, 5, 4, 3, 2, 1]
     frames = torch.stack([read_photo(out / "frames" / f"{index:04d}.png").image for index in order])
-    film = probe(out / "animation.mp4")
-    assert (film.frame_count, film.size) == (len(order), (160, 160))
-    assert film.average_fps == pytest.approx(12, abs=0.01)
-    assert (read_frames(film, range(len(order))) - frames).abs().mean() < 0.02
-    both = probe(out / "side_by_side.mp4")
-    assert (both.frame_count, both.size) == (len(order), (160, 328))
+    film = ClipReader(out / "animation.mp4")
+    assert (film.clip.frame_count, film.clip.size) == (len(order), (160, 160))
+    assert film.clip.average_fps == pytest.approx(12, abs=0.01)
+    assert (film.read(range(len(order))) - frames).abs().mean() < 0.02
+    both = ClipReader(out / "side_by_side.mp4")
+    assert (both.clip.frame_count, both.clip.size) == (len(order), (160, 328))
     with Image.open(out / "animation.gif") as gif:
         assert sum(each.info["duration"] for each in ImageSequence.Iterator(gif)) == pytest.approx(10000 / 12, abs=10)
 
@@ -126,6 +126,26 @@ def test_only_what_is_asked_for_is_written(tmp_path, capsys) -> None:
         assert b"mask.png" not in (content or b"")
 
 
+def test_a_clip_of_variable_rate_keeps_its_pace(tmp_path, capsys) -> None:
+    moved_px, speed_px_s = [0, 4, 8, 18, 20, 26], 120
+    ends = [*moved_px[1:], 30]
+    shown_s = [(after - before) / speed_px_s for before, after in zip(moved_px, ends, strict=True)]
+    write_video(torch.stack([clip_frame(px) for px in moved_px]), tmp_path / "uneven.mp4", 24, shown_s=shown_s)
+    words = [tmp_path / "uneven.mp4", "photo.png", "-o", tmp_path / "out", "--json", "--format", "mp4,gif"]
+    ended = command(capsys, "animate", *words, "--subject", "mask.png", "--preset", "draft")
+    assert ended.code == 0
+    film = ClipReader(tmp_path / "out" / "animation.mp4")
+    frames, clip = film.read(range(len(moved_px))), film.clip
+    columns = torch.arange(frames.shape[-1]).float()
+    warm = (frames[:, 0] > frames[:, 2]).float()  # the disc, on its cool ground
+    centres_px = (warm * columns).sum(dim=(1, 2)) / warm.sum(dim=(1, 2))
+    asked_px = speed_px_s * torch.tensor(clip.timestamps_s)
+    torch.testing.assert_close(centres_px - centres_px[0], asked_px, atol=1, rtol=0)
+    with Image.open(tmp_path / "out" / "animation.gif") as gif:
+        starts_ms = np.cumsum([each.info["duration"] for each in ImageSequence.Iterator(gif)])
+    assert starts_ms / 1000 == pytest.approx(np.array(ends) / speed_px_s, abs=0.011)
+
+
 def test_motion_can_be_read_from_another_frame(tmp_path, capsys) -> None:
     animate(capsys, tmp_path / "out", "--reference", "3", "--format", "png", *DRAFT)
     frames = [read_photo(tmp_path / "out" / "frames" / f"{index:04d}.png").image for index in range(FRAMES)]
@@ -136,7 +156,7 @@ def test_motion_can_be_read_from_another_frame(tmp_path, capsys) -> None:
 
 def test_the_cameras_motion_can_move_the_whole_photo(tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setenv("MTRANSFER_CACHE_GB", "0")
-    still = read_frames("clip.mp4", range(FRAMES))
+    still = ClipReader("clip.mp4").read(range(FRAMES))
     panned = [torch.roll(frame, -2 * index, dims=-1) for index, frame in enumerate(still)]
     write_video(panned, tmp_path / "panned.mp4", 12)
     words = ["animate", tmp_path / "panned.mp4", "photo.png", "-o", tmp_path / "out", "--camera", "photo"]
@@ -158,7 +178,7 @@ def test_a_grey_picture_says_how_much_of_the_motion_to_apply(tmp_path, capsys) -
 
 
 def test_of_a_clip_with_cuts_a_shot_can_be_named(tmp_path, capsys) -> None:
-    frames = read_frames("clip.mp4", range(FRAMES))
+    frames = ClipReader("clip.mp4").read(range(FRAMES))
     other = 1 - frames.flip(-1)  # another shot, in which the disc goes left
     write_video(torch.cat([frames, other]), tmp_path / "cut.mp4", 12)
     words = ["animate", tmp_path / "cut.mp4", "photo.png", "--format", "png", "--set", "flow_model=dis", *DRAFT]
@@ -178,7 +198,7 @@ def test_films_show_the_photos_colours_and_frames_keep_its_profile(tmp_path, cap
     Image.fromarray(pixels).save(tmp_path / "p3.png", icc_profile=display_p3())
     words = ["animate", "clip.mp4", tmp_path / "p3.png", "-o", tmp_path / "out", "--frames", "0:3", "--quiet", *DRAFT]
     assert command(capsys, *words).code == 0
-    film, both = (read_frames(tmp_path / "out" / name, [1])[0] for name in ("animation.mp4", "side_by_side.mp4"))
+    film, both = (ClipReader(tmp_path / "out" / name).read([1])[0] for name in ("animation.mp4", "side_by_side.mp4"))
     assert (255 * film[:, 20, 80]).tolist() == pytest.approx(SHOWN_AS_SRGB, abs=4)
     assert (255 * both[:, 20, -80]).tolist() == pytest.approx(SHOWN_AS_SRGB, abs=4)
     with Image.open(tmp_path / "out" / "animation.gif") as gif:

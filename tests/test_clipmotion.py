@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtransfer.clip import read_frames
 from mtransfer.clipmotion import ClipMotion, camera_on_photo, read_motion, retargeted
 from mtransfer.clipreading import MOST_LINKS, between
 from mtransfer.errors import InputError
 from mtransfer.media.image import save_png
+from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
 from mtransfer.recipe import TransferRecipe
 from mtransfer.run import start
@@ -186,7 +186,7 @@ def test_a_photo_that_faces_the_other_way_is_mirrored(towards, mirror, mirrored,
 
 def test_frames_across_a_cut_are_refused(tmp_path) -> None:
     there = film(tmp_path / "a.mp4")
-    frames = read_frames(there, range(COUNT))
+    frames = ClipReader(there).read(range(COUNT))
     other = torch.tensor([1.0, 0.3, 0.2]).view(3, 1, 1) * noise(*SIZE, 9)
     write_video(torch.cat([frames, other.expand(COUNT, -1, -1, -1)]), tmp_path / "cut.mp4", 12)
     with pytest.raises(InputError, match="--shot N"):

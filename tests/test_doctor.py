@@ -11,7 +11,7 @@ from model_cache import snapshot, write, write_sd
 
 from mtransfer import catalog, doctor, models
 from mtransfer.doctor import Finding, examine
-from mtransfer.subject import saliency
+from mtransfer.subject import mobile_sam, saliency
 
 
 @pytest.fixture(autouse=True)
@@ -117,16 +117,17 @@ def test_a_gpu_that_torch_cannot_use_is_said(driver, built_with, mend, monkeypat
 
 
 def test_embedded_weights_that_do_not_load_are_broken(monkeypatch, tmp_path) -> None:
-    cached = (models.load_pipeline, models.load_flow_model, saliency.load_net)
+    cached = (models.load_pipeline, models.load_flow_model, saliency.load_net, mobile_sam.load_nets)
     for load in cached:
         load.cache_clear()
     monkeypatch.setattr(models, "WEIGHTS", tmp_path)
     monkeypatch.setattr(models, "EMBEDDED_FLOW", tmp_path / "nothing.safetensors")
     monkeypatch.setattr(saliency, "WEIGHTS_FILE", tmp_path / "nothing.onnx")
+    monkeypatch.setattr(mobile_sam, "FOLDER", tmp_path)
     findings = found(of="embedded")
     for load in cached:
         load.cache_clear()
-    assert [finding.state for finding in findings.values()] == ["broken"] * 3
+    assert [finding.state for finding in findings.values()] == ["broken"] * 4
     assert "embedded weights missing" in findings["embedded flow net"].text
     assert "nothing.onnx: embedded weights missing or broken" in findings["embedded saliency net"].text
     assert findings["embedded model"].mend == "pip install --force-reinstall --no-deps mtransfer"
@@ -192,3 +193,10 @@ def test_what_fails_while_being_looked_at_is_broken_and_the_rest_is_looked_at() 
 def test_a_finding_is_frozen() -> None:
     with pytest.raises(AttributeError):
         Finding("a", "ok", "b").name = "c"  # type: ignore[misc]
+
+
+def test_the_readers_of_clips_are_named() -> None:
+    finding = found(of="clip_readers")["clip readers"]
+    assert finding.state == "ok"
+    for name in ("decord", "PyAV", "libavcodec", "Pillow"):
+        assert name in finding.text

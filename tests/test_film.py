@@ -8,8 +8,8 @@ import torch
 from pictures import disc, disc_photo, textured
 from PIL import Image, ImageSequence
 
-from mtransfer.clip import probe, read_frames
 from mtransfer.film import COLOURS, GIF_SIDE_PX, contact_sheet, fitted, side_by_side, spread, write_gif
+from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
 
 STEP_PX = 6
@@ -24,7 +24,7 @@ def moving_disc(count: int = 6) -> list[torch.Tensor]:
 
 def gif(path: Path, frames: list[torch.Tensor], fps: float = 12.0) -> tuple[np.ndarray, list[int], dict]:
     """Frames uint8[T,H,W,3], durations in ms and what else the file says."""
-    write_gif(iter(frames), path, fps, "command = 'animate' 漢")
+    write_gif(iter(frames), path, [1 / fps] * len(frames), "command = 'animate' 漢")
     with Image.open(path) as picture:
         info = dict(picture.info)
         shown = [(np.asarray(each.convert("RGB")), each.info["duration"]) for each in ImageSequence.Iterator(picture)]
@@ -69,14 +69,14 @@ def test_a_gif_keeps_the_rate(tmp_path, fps) -> None:
 
 
 def test_a_gif_of_equal_frames_lasts_as_long(tmp_path) -> None:
-    write_gif([disc_photo()] * 5, tmp_path / "a.gif", 10)
+    write_gif([disc_photo()] * 5, tmp_path / "a.gif", [0.1] * 5)
     with Image.open(tmp_path / "a.gif") as picture:
         assert sum(each.info["duration"] for each in ImageSequence.Iterator(picture)) == 500
 
 
 def test_a_gif_of_large_frames_is_smaller(tmp_path) -> None:
     large = torch.nn.functional.interpolate(disc_photo()[None], (500, 1000))[0]
-    write_gif([large, large.flip(1)], tmp_path / "a.gif", 10)
+    write_gif([large, large.flip(1)], tmp_path / "a.gif", [0.1, 0.1])
     with Image.open(tmp_path / "a.gif") as picture:
         assert picture.size == (GIF_SIDE_PX, GIF_SIDE_PX // 2)
     assert torch.equal(fitted(disc_photo(), GIF_SIDE_PX), disc_photo())
@@ -85,8 +85,8 @@ def test_a_gif_of_large_frames_is_smaller(tmp_path) -> None:
 def test_a_film_is_written_frame_by_frame_with_even_sides(tmp_path) -> None:
     frames = [frame[:, :91, :123] for frame in moving_disc()]
     write_video(iter(frames), tmp_path / "a.mp4", 12)
-    assert probe(tmp_path / "a.mp4").size == (92, 124)
-    back = read_frames(tmp_path / "a.mp4", range(6))[..., :91, :123]
+    assert ClipReader(tmp_path / "a.mp4").clip.size == (92, 124)
+    back = ClipReader(tmp_path / "a.mp4").read(range(6))[..., :91, :123]
     assert (back - torch.stack(frames)).abs().mean() < 0.02
 
 

@@ -86,7 +86,7 @@ def test_a_turn_is_followed() -> None:
 
 def test_what_goes_behind_something_is_not_trusted_and_is_found_again() -> None:
     """Over several bars: how much of one is found again hangs on hundredths of a pixel."""
-    shifts, again, off = [6 * t for t in range(12)], list[float](), list[float]()
+    shifts, off, again = [6 * t for t in range(12)], list[float](), list[float]()
     for left in (58, 60, 62, 64):
         field = followed(sliding(shifts, range(left, left + 12)), 0, list(range(12)))
         hidden = (slice(TOP + 10, TOP + 30), slice(LEFT + 17, LEFT + 23))
@@ -94,7 +94,7 @@ def test_what_goes_behind_something_is_not_trusted_and_is_found_again() -> None:
         assert field.confidence[behind][:, hidden[0], hidden[1]].mean() < 0.4
         off.append(float((field.flow[-1, 0, hidden[0], hidden[1]] - shifts[-1]).abs().median()))
         again.append(float(field.confidence[-1][:, hidden[0], hidden[1]].mean()))
-    assert np.mean(off) < 1
+    assert np.mean(off) < 0.6
     assert np.mean(again) > 0.8
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from benchmarks import motionbench
 from benchmarks.motionbench import Case, ClipCase, load_cases, load_clip_cases
-from mtransfer.clip import probe
 from mtransfer.field import FlowField
 from mtransfer.fieldio import load_field
 from mtransfer.media.image import read_photo
+from mtransfer.media.video import ClipReader
 from mtransfer.retarget import fit_similarity, retarget
 from mtransfer.subject.subject import subject_from_mask
 from mtransfer.warp import forward_warp, pixel_grid, sample
@@ -276,5 +276,5 @@ def test_the_command_writes_every_case_and_a_sheet(tmp_path: Path) -> None:
     for case in load_cases(quick=True):
         assert (tmp_path / case.name / "src.png").exists()
     for case in load_clip_cases(quick=True):
-        clip = probe(tmp_path / case.name / "clip.mp4")
+        clip = ClipReader(tmp_path / case.name / "clip.mp4").clip
         assert (clip.frame_count, clip.size) == (len(case.frames), motionbench.CLIP_SIZE)

@@ -15,8 +15,8 @@ from command_line import Ended, command, contents
 from pictures import disc_photo, save_clip, save_flow, save_mask, save_picture
 from PIL import Image
 
-from mtransfer.clip import read_frames
 from mtransfer.media.image import read_photo
+from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
 from mtransfer.settings import pipelines_folder
 from mtransfer.stored import read_stored
@@ -120,7 +120,7 @@ def test_a_result_is_made_again_byte_for_byte(made, tmp_path, capsys, monkeypatc
 def test_a_clip_carries_a_recipe_as_well(made, tmp_path, capsys) -> None:
     assert recipe_in(made.out / "preview.png") == recipe_in(made.out / "edited.png")
     edited = made.beside(tmp_path / "another")
-    frames = read_frames(made.home / "clip.mp4", [0, 1])
+    frames = ClipReader(made.home / "clip.mp4").read([0, 1])
     write_video(frames, edited.with_name("moved.mp4"), 12, comment=recipe_in(edited))
     edited.unlink()
     assert run(capsys, edited.with_name("moved.mp4"), "-o", tmp_path / "again").code == 0

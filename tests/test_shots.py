@@ -5,8 +5,8 @@ import pytest
 import torch
 from pictures import textured
 
-from mtransfer.clip import probe, walk_frames
 from mtransfer.errors import InputError
+from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
 from mtransfer.shots import Shot, choose_shot, cuts_of, find_shots, scores, warn_of_shots
 
@@ -30,18 +30,18 @@ def cut_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_cuts_are_found(cut_clip) -> None:
-    assert find_shots(probe(cut_clip)) == (Shot(1, 0, 9), Shot(2, 9, 21), Shot(3, 21, 29))
+    assert find_shots(ClipReader(cut_clip)) == (Shot(1, 0, 9), Shot(2, 9, 21), Shot(3, 21, 29))
 
 
 @pytest.mark.parametrize("name", ["cup.mp4", "bunny.mp4", "box.mp4"])
 def test_motion_alone_is_no_cut(name) -> None:
-    assert len(find_shots(probe(SAMPLES / name))) == 1
+    assert len(find_shots(ClipReader(SAMPLES / name))) == 1
 
 
 @pytest.mark.parametrize("step_px", [2, 12, 30])
 def test_a_fast_pan_is_no_cut(step_px, tmp_path) -> None:
     write_video(panning(3, 14, step_px), tmp_path / "pan.mp4", 12)
-    assert len(find_shots(probe(tmp_path / "pan.mp4"))) == 1
+    assert len(find_shots(ClipReader(tmp_path / "pan.mp4"))) == 1
 
 
 def test_a_flash_and_a_fade_are_no_cuts(tmp_path) -> None:
@@ -50,8 +50,8 @@ def test_a_flash_and_a_fade_are_no_cuts(tmp_path) -> None:
     light = torch.linspace(1, 0.15, 16).view(-1, 1, 1, 1)
     for name, shown in (("flash", frames), ("fade", panning(4, 16, 2) * light)):
         write_video(shown, tmp_path / f"{name}.mp4", 12)
-    assert len(find_shots(probe(tmp_path / "fade.mp4"))) == 1
-    assert len(find_shots(probe(tmp_path / "flash.mp4"))) <= 2
+    assert len(find_shots(ClipReader(tmp_path / "fade.mp4"))) == 1
+    assert len(find_shots(ClipReader(tmp_path / "flash.mp4"))) <= 2
 
 
 def test_only_a_peak_is_a_cut() -> None:
@@ -68,13 +68,13 @@ def test_only_a_peak_is_a_cut() -> None:
 
 def test_scores_of_like_frames_are_near_zero() -> None:
     path = SAMPLES / "cup.mp4"
-    found = scores(walk_frames(path, range(10), 96))
+    found = scores(ClipReader(path).walk(range(10), 96))
     assert found.shape == (9,)
     assert found.max() < 0.2
 
 
 def test_a_shot_is_chosen_by_number_or_by_its_frames(cut_clip) -> None:
-    clip = probe(cut_clip)
+    clip = ClipReader(cut_clip)
     assert choose_shot(clip, 0, ()) == Shot(1, 0, 9)
     assert choose_shot(clip, 2, ()) == choose_shot(clip, 0, (12, 20)) == choose_shot(clip, 2, (9,)) == Shot(2, 9, 21)
 
@@ -84,17 +84,17 @@ def test_a_shot_is_chosen_by_number_or_by_its_frames(cut_clip) -> None:
 )
 def test_frames_across_a_cut_and_missing_shots_are_errors_that_name_the_option(cut_clip, number, frames, says) -> None:
     with pytest.raises(InputError, match=says) as error:
-        choose_shot(probe(cut_clip), number, frames)
+        choose_shot(ClipReader(cut_clip), number, frames)
     assert "--shot" in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_of_cuts_one_line_tells(cut_clip, capsys) -> None:
-    clip = probe(cut_clip)
+    clip = ClipReader(cut_clip)
     warn_of_shots(clip, choose_shot(clip, 2, ()))
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert "3 shots, from frames 0, 9, 21; taken is shot 2" in told
-    single = probe(SAMPLES / "cup.mp4")
+    single = ClipReader(SAMPLES / "cup.mp4")
     warn_of_shots(single, choose_shot(single, 0, ()))
     assert capsys.readouterr().err == ""

@@ -78,7 +78,7 @@ def put(text: str, place: str, home: Path) -> Path:
         write_video(picture.expand(2, -1, -1, -1), home / "moved.mp4", 12, comment=text)
         return home / "moved.mp4"
     if place == "gif":
-        write_gif(picture.expand(2, -1, -1, -1), home / "moved.gif", 12, comment=text)
+        write_gif(picture.expand(2, -1, -1, -1), home / "moved.gif", [0.1, 0.1], comment=text)
         return home / "moved.gif"
     (home / "recipe.toml").write_text(text, encoding="utf-8")
     return home if place == "folder" else home / "recipe.toml"

@@ -1,17 +1,18 @@
 """Which frames are shown, how fast, and in what order."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
-from mtransfer.clip import Clip
 from mtransfer.errors import InputError
+from mtransfer.media.video import Clip
 from mtransfer.recipe import LEAST_FPS, MOST_FPS
-from mtransfer.timeline import MOST_FRAMES, choose_frames, formats, play_order, shown_fps
+from mtransfer.timeline import MOST_FRAMES, choose_frames, formats, play_order, shown_for_s, shown_fps
 
 
 def clip(frames: int = 48, fps: float = 24.0) -> Clip:
-    return Clip(Path("a.mp4"), (90, 160), frames / fps, tuple(index / fps for index in range(frames)))
+    return Clip(Path("a.mp4"), (90, 160), tuple(range(frames)), frames, 1 / Fraction(fps))
 
 
 def one_shot(first: int | None) -> range:
@@ -78,13 +79,14 @@ def test_a_long_clip_is_cut_and_a_long_range_refused(capsys) -> None:
 def test_the_rate_is_the_clips_over_the_frames_taken() -> None:
     assert shown_fps(range(48), clip()) == 24
     assert shown_fps(range(0, 48, 3), clip()) == 8
-    uneven = Clip(Path("a.mp4"), (90, 160), 1.0, (0.0, 0.1, 0.2, 0.9))
+    uneven = timed(0.0, 0.1, 0.2, 0.9)
     assert shown_fps([0, 1, 2], uneven) == 10
     assert shown_fps([0, 3], uneven) == pytest.approx(1 / 0.9, abs=1e-3)
 
 
 def timed(*timestamps_s: float) -> Clip:
-    return Clip(Path("a.mp4"), (90, 160), 1.0, timestamps_s)
+    ticks = tuple(round(1e9 * time_s) for time_s in timestamps_s)
+    return Clip(Path("a.mp4"), (90, 160), ticks, 10**9, Fraction(1, 10**9))
 
 
 @pytest.mark.parametrize("timestamps_s", [(0.5, 0.5, 0.5), (0.5, 0.6, 0.2)])
@@ -109,3 +111,28 @@ def test_formats_are_named() -> None:
     for text in ("", "mp4,webm"):
         with pytest.raises(InputError, match="is none of mp4,gif,png"):
             formats(text)
+
+
+UNEVEN = timed(0.0, 0.1, 0.2, 0.6, 0.65)
+
+
+@pytest.mark.parametrize(
+    ("frames", "loop", "fps", "wanted"),
+    [
+        ([0, 1, 2], "none", 5.0, [0.2] * 3),  # even, at half the clip's pace
+        ([1, 2, 3, 4], "none", 0.0, [0.1, 0.4, 0.05, 0.35]),
+        ([1, 2, 3, 4], "none", 10.0, [0.1 * 6 / 11, 0.4 * 6 / 11, 0.05 * 6 / 11, 0.35 * 6 / 11]),
+        ([0, 2, 4], "none", 0.0, [0.2, 0.45, 0.35]),
+        ([0, 2, 3], "none", 0.0, [0.2, 0.4, 0.05]),
+        ([1, 2, 3], "pingpong", 0.0, [0.1, 0.4, 0.4, 0.1]),
+    ],
+)
+def test_frames_are_shown_as_long_as_the_clip_shows_them(frames, loop, fps, wanted) -> None:
+    order = play_order(len(frames), loop)
+    fps = fps or shown_fps(frames, UNEVEN)
+    assert shown_for_s(order, frames, UNEVEN, fps) == pytest.approx(wanted)
+
+
+def test_times_rounded_to_milliseconds_are_even() -> None:
+    rounded = timed(*(round(frame / 24, 3) for frame in range(13)))
+    assert set(shown_for_s(list(range(13)), range(13), rounded, 24.0)) == {1 / 24}

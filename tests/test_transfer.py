@@ -1,20 +1,24 @@
 """The jobs, from files to a moved photo, judged by a flow estimator that has no part in them."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from pictures import save_picture
+from pictures import disc_photo, save_clip, save_picture
 from torch import Tensor
 
-from mtransfer.clip import read_frames
+from mtransfer import cache
 from mtransfer.flow import DisFlow, estimate
+from mtransfer.media.decoder import Decoder
 from mtransfer.media.image import read_photo
+from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
 from mtransfer.recipe import EditRecipe, TransferRecipe
 from mtransfer.run import Run
+from mtransfer.stored import write_stored
 from mtransfer.transfer import TransferOutput, edit, transfer
 
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -87,7 +91,7 @@ class TrueFlow:
     """A flow estimator that knows these clips; of other pictures it says that nothing moves."""
 
     def __init__(self, clip: Path, pan_px: int) -> None:
-        self._frames, self._pan_px = read_frames(clip, range(FRAMES)), pan_px
+        self._frames, self._pan_px = ClipReader(clip).read(range(FRAMES)), pan_px
 
     def _number(self, image: Tensor) -> int | None:
         frames = F.interpolate(self._frames, image.shape[-2:], mode="area")
@@ -192,3 +196,19 @@ def test_a_pair_is_found_where_none_is_given(clips) -> None:
     output = moved_by(clips[0], "")
     motion = output.flow.flow[0][:, output.subject.mask[0] > 0.5].mean(dim=1)
     assert motion[0] > 20  # the square goes right first
+
+
+def test_a_transfer_opens_and_hashes_its_clip_once(tmp_path, monkeypatch) -> None:
+    path, photo = save_clip(tmp_path / "clip.mp4"), save_picture(tmp_path / "photo.png", disc_photo())
+    os.utime(path, (1e9, 1e9))
+    opened, hashed = [], []
+    real_open, real_hash = Decoder.open, cache._read_hash
+    monkeypatch.setattr(
+        Decoder, "open", lambda self, name, **told: opened.append(name) or real_open(self, name, **told)
+    )
+    monkeypatch.setattr(cache, "_read_hash", lambda path: hashed.append(path.name) or real_hash(path))
+    output = transfer(clip=path, photo=photo, preset="draft", pair="0:3")
+    write_stored(output.recipe, {})
+    assert opened == [path]
+    assert hashed.count("clip.mp4") == 1
+    assert output.metrics["clip_reader"] == "decord"

@@ -15,7 +15,7 @@ from mtransfer.subject.regions import (
     overlap,
     with_margin,
 )
-from mtransfer.subject.salient_region import find_salient_region
+from mtransfer.subject.salient_objects import find_objects, separated
 
 SIDE_PX = 224
 LOW, HIGH = 0.45, 0.6
@@ -24,22 +24,37 @@ MOST_CUT = 0.06
 GROW_TRIES = 4
 COVERED = 0.5  # of the part that is known, which the whole object must hold
 TOUCHED = 0.1  # of a salient part, that must be known, to be of the object
+HELD = 0.3  # of a part or an object, whichever is smaller, that must be of both
 HOLE_FRACTION = 0.02
 LARGEST = 0.85  # of the picture
-FOUND_AGAIN, CLOSE = 0.35, 0.93  # overlap with the prediction, below which it is another thing; above, as good
+FOUND_AGAIN, CLOSE = 0.5, 0.93  # overlap with the prediction, below which it is another thing; above, as good
 REACH, SLACK = 0.03, 0.012  # of the long side: how far beyond that place it may be; how far its outline may be off
 
 
 def complete_object(picture: Picture, part: Region) -> Region | None:
     """The whole object bool[H,W] on the small grid of which `part` is known to belong to it; None if none stands out.
 
-    The crop about the part grows until the object in it is whole: a head that turns belongs to a person. Where the part
-    does not stand out by itself, it may belong to what stands out in the whole picture.
+    It is the salient object that holds most of the part. Where none holds enough, a crop about the part grows until
+    the object in it is whole: a head that turns belongs to a person.
     """
+    held = [(int((each & part).sum()), each) for each in find_objects(picture)]
+    most, salient = max(held, key=lambda each: each[0], default=(0, part))
+    if most > HELD * min(part.sum(), salient.sum()) and most:
+        return salient
     found = _by_growing_crops(picture, part)
     if found is None:
-        found = _touching(find_salient_region(picture.small).region, part)
-    return found if (found & part).sum() > COVERED * part.sum() and found.mean() < LARGEST else None
+        found = _touching(picture.salient.region, part)
+    if (found & part).sum() < COVERED * part.sum() or found.mean() > LARGEST:
+        return None
+    return _without_neighbours(picture, found, part)
+
+
+def _without_neighbours(picture: Picture, found: Region, part: Region) -> Region:
+    """Of the objects that a region is made of, those of which the part is known."""
+    objects = [each.region for each in separated(picture.embedding, found)]
+    held = [each for each in objects if (each & part).sum() > HELD * min(each.sum(), part.sum())]
+    union = np.any(held, axis=0) if held else found
+    return union if (union & part).sum() > COVERED * part.sum() else found
 
 
 def _by_growing_crops(picture: Picture, part: Region) -> Region | None:
@@ -58,13 +73,16 @@ def _by_growing_crops(picture: Picture, part: Region) -> Region | None:
 def find_again(picture: Picture, predicted: Region) -> Region:
     """The object that is about where `predicted` says, on the small grid; `predicted` itself where none is seen there.
 
-    The prediction keeps its outline but for what has leaked far out of the object, or is missing deep inside it;
-    nothing far outside the prediction is taken, so that an object cannot grow into its neighbour.
+    MobileSAM is asked for what is in the prediction's box. The prediction keeps its outline but for what has leaked far
+    out of the object, or is missing deep inside it; nothing far outside the prediction is taken, so that an object
+    cannot grow into its neighbour.
     """
-    box = with_margin(bounding_box(predicted), MARGIN, picture.size)
-    salient = hysteresis_threshold(picture.saliency_in(box, SIDE_PX), LOW, HIGH)
+    if not predicted.any():
+        return predicted
+    candidates = picture.embedding.in_box(bounding_box(predicted))
+    seen = max((each.region for each in candidates), key=lambda each: overlap(each, predicted))
     reach, slack = (max(2, round(fraction * max(picture.size))) for fraction in (REACH, SLACK))
-    region = fill_holes(_touching(salient & dilate(predicted, reach), predicted), HOLE_FRACTION)
+    region = fill_holes(seen & dilate(predicted, reach), HOLE_FRACTION)
     if not FOUND_AGAIN < overlap(region, predicted) < CLOSE:
         return predicted
     return predicted & dilate(region, slack) | erode(region, slack)

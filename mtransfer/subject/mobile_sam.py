@@ -5,6 +5,7 @@ Kirillov et al., "Segment Anything", ICCV 2023. A picture is embedded once; each
 second. The encoder runs at half the size it was trained at, a quarter of the time, and still tells things apart.
 """
 
+import hashlib
 import threading
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -21,6 +22,7 @@ from mtransfer.subject.regions import Box, Region
 from mtransfer.subject.saliency import BROKEN, Pixels
 
 FOLDER = WEIGHTS / "mobile_sam"
+FILES = ("encoder.onnx", "decoder.onnx")
 SIDE_PX = 512
 MASK_STRIDE = 4  # of the net's masks
 MEAN, STD = np.array([123.675, 116.28, 103.53], np.float32), np.array([58.395, 57.12, 57.375], np.float32)
@@ -68,7 +70,7 @@ class Embedding:
         scaled = np.array(points, np.float32)[None] / max(self.size)
         encoded_kinds = np.eye(5, dtype=np.float32)[None, kinds]
         with _one_at_a_time:
-            net = _decoder()
+            _, net = load_nets()
             for name, value in (("embedding", self.values), ("points", scaled), ("kinds", encoded_kinds)):
                 net.setInput(value, name)
             logits, predicted = net.forward(["logits", "iou"])
@@ -90,19 +92,28 @@ def embed(pixels: Pixels) -> Embedding:
     padded = np.zeros((SIDE_PX, SIDE_PX, 3), np.float32)
     padded[: size[1], : size[0]] = (small - MEAN) / STD
     with _one_at_a_time:
-        net = _encoder()
+        net, _ = load_nets()
         net.setInput(np.ascontiguousarray(padded.transpose(2, 0, 1)[None]))
         return Embedding(net.forward().copy(), (height, width))
 
 
 @lru_cache(maxsize=1)
-def _encoder() -> cv2.dnn.Net:
-    return _load("encoder.onnx")
+def load_nets() -> tuple[cv2.dnn.Net, cv2.dnn.Net]:
+    """Encoder and decoder from the package's weights. Raises ModelError when they are missing or broken."""
+    encoder, decoder = (_load(name) for name in FILES)
+    return encoder, decoder
 
 
 @lru_cache(maxsize=1)
-def _decoder() -> cv2.dnn.Net:
-    return _load("decoder.onnx")
+def mobile_sam_hash() -> str:
+    """SHA-256 of the weights: what is found depends on them. Raises ModelError when they are missing."""
+    digest = hashlib.sha256()
+    for name in FILES:
+        try:
+            digest.update((FOLDER / name).read_bytes())
+        except OSError as error:
+            raise ModelError(BROKEN.format(FOLDER / name)) from error
+    return digest.hexdigest()
 
 
 def _load(name: str) -> cv2.dnn.Net:

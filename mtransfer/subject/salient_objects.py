@@ -70,7 +70,7 @@ def separated(embedding: Embedding, region: Region) -> list[Candidate]:
 
     It is one where a point in it means all of it, unless masks of other points part it in two side by side.
     """
-    seen = [each for x, y in _spread_points(region) for each in embedding.at_point(x, y)]
+    seen = _seen(embedding, region)
     candidates = _inside(seen, region)
     whole = max(candidates, key=lambda each: overlap(each.region, region), default=None)
     if whole is None or overlap(whole.region, region) < WHOLE:
@@ -82,6 +82,15 @@ def separated(embedding: Embedding, region: Region) -> list[Candidate]:
         if _are_beside(part, other, whole.region):
             return [part, replace(other, region=other.region & ~part.region)]
     return [replace(whole, region=whole.region | _missed(whole.region, region))]
+
+
+def masks_within(embedding: Embedding, region: Region) -> list[Region]:
+    """What of a region of the small grid MobileSAM sees as a thing or a part of one, the large and clear ones first."""
+    return [each.region for each in _inside(_seen(embedding, region), region)]
+
+
+def _seen(embedding: Embedding, region: Region) -> list[Candidate]:
+    return [each for x, y in _spread_points(region) for each in embedding.at_point(x, y)]
 
 
 def _missed(whole: Region, region: Region) -> Region:

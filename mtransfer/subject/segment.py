@@ -13,11 +13,11 @@ from torch import Tensor
 
 from mtransfer.cache import remember
 from mtransfer.errors import InputError
-from mtransfer.subject import saliency
 from mtransfer.subject.grabcut import automatic_seed, box_seed, point_seed
 from mtransfer.subject.guess import save_guess
 from mtransfer.subject.mask_file import read_mask
 from mtransfer.subject.mask_refinement import grabcut_mask, working_copy, working_scale
+from mtransfer.subject.mobile_sam import mobile_sam_hash
 from mtransfer.subject.outline import draw_outline
 from mtransfer.subject.picture import Picture
 from mtransfer.subject.prompt import (
@@ -30,6 +30,7 @@ from mtransfer.subject.prompt import (
 )
 from mtransfer.subject.prompted_object import nearest_object_point, object_at, object_in
 from mtransfer.subject.regions import Region, deepest_point
+from mtransfer.subject.saliency import saliency_hash
 from mtransfer.subject.salient_objects import find_objects
 from mtransfer.subject.sam import automatic_points, segment_sam
 from mtransfer.subject.subject import Subject, subject_from_mask
@@ -142,7 +143,7 @@ def _key(image: Tensor, word: str) -> dict[str, object]:
 
 
 def _found(image: Tensor, word: str, spec: str, flag: str) -> Found:
-    key = {**_key(image, word), "by": "embedded", "weights": saliency.saliency_hash()}
+    key = {**_key(image, word), "by": "embedded", "weights": [saliency_hash(), mobile_sam_hash()]}
     held = remember("subject", key, lambda: _search(image, spec, flag))
     mask = held["mask"].to(image) / 255
     objects = tuple((float(x), float(y)) for x, y in held["objects"].tolist())

@@ -175,8 +175,7 @@ def test_outside_the_edit_photographs_are_what_they_were(tmp_path: Path) -> None
         try:
             output = edited(path, kept.shape[:2])
         except InputError as error:
-            assert "\n" not in str(error)
-            refused.add(kind)
+            refused.add(kind if len(str(error).splitlines()) == 1 else f"{kind}, in several lines")
             continue
         write_png(output.pixels, folder / "edited.png", output.photo.icc_profile)
         made = cv2.imread(str(folder / "edited.png"), cv2.IMREAD_UNCHANGED)

@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 from pictures_of_things import ladybird_and_goldfish, overlap, sample
@@ -50,13 +52,18 @@ def test_missing_or_broken_weights_end_in_one_line(content, tmp_path, monkeypatc
     monkeypatch.setattr(mobile_sam, "FOLDER", tmp_path)
     if content is not None:
         (tmp_path / "encoder.onnx").write_bytes(content)
-    mobile_sam._encoder.cache_clear()
+    mobile_sam.load_nets.cache_clear()
     try:
         with pytest.raises(ModelError, match=r"encoder\.onnx"):
             embed(sample("goldfish.png"))
     finally:
-        mobile_sam._encoder.cache_clear()
+        mobile_sam.load_nets.cache_clear()
 
 
 def test_the_weights_are_carried_with_their_licence() -> None:
     assert {path.name for path in FOLDER.iterdir()} == {"LICENSE", "decoder.onnx", "encoder.onnx"}
+
+
+def test_the_hash_is_of_both_files() -> None:
+    content = b"".join((FOLDER / name).read_bytes() for name in ("encoder.onnx", "decoder.onnx"))
+    assert mobile_sam.mobile_sam_hash() == hashlib.sha256(content).hexdigest()
