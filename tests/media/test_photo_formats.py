@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
+import pillow_jxl  # noqa: F401  (it makes itself known to Pillow)
 import pytest
 from PIL import Image
 
@@ -48,7 +50,7 @@ def test_a_missing_reader_is_named(tmp_path: Path, content: bytes, package: str,
 
 
 def test_heic(tmp_path: Path) -> None:
-    pytest.importorskip("pillow_heif").register_heif_opener()
+    pillow_heif.register_heif_opener()
     pixels = np.kron(np.random.default_rng(0).integers(0, 256, (5, 8, 4)), np.ones((8, 8, 1))).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.heic", quality=100, chroma=444)
     photo = read_photo(tmp_path / "a.heic")
@@ -58,7 +60,6 @@ def test_heic(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
 def test_jpeg_xl(tmp_path: Path, mode: str) -> None:
-    pytest.importorskip("pillow_jxl")
     PICTURE.convert(mode).save(tmp_path / "a.jxl", lossless=True)
     photo = read_photo(tmp_path / "a.jxl")
     assert photo.mode == mode
