@@ -19,6 +19,7 @@ STRANGE = 0.4  # a cut's least score, and
 PEAK = 2.5  # how many times that of the frames around it
 AROUND = 3  # frames to each side
 SHORTEST_FRAMES = 4  # of a shot: what is shorter is a flash
+LEAST_FLOW_PX = 32  # a side of what is handed to OpenCV's dense flow at this preset
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,16 @@ def _colours_changed(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> flo
 
 def _unexplained(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
     """What motion leaves of the difference between two frames, over what differs from chance pixels, in [0,1]."""
-    greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (first, second)]
+    greys = [padded(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)) for frame in (first, second)]
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(greys[0], greys[1], None)
     height, width = greys[0].shape
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     moved = cv2.remap(greys[1], x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     left = np.abs(greys[0].astype(np.float32) - moved).mean()
     return min(1.0, float(left) / max(1.0, float(greys[0].std() + greys[1].std()) / 2))
+
+
+def padded(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8[H,W] with its last row and column repeated to the size that OpenCV's dense flow needs."""
+    down, across = (max(0, LEAST_FLOW_PX - side) for side in grey.shape)
+    return np.asarray(cv2.copyMakeBorder(grey, 0, down, 0, across, cv2.BORDER_REPLICATE), np.uint8)

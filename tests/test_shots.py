@@ -8,7 +8,7 @@ from pictures import textured
 from mtransfer.errors import InputError
 from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
-from mtransfer.shots import Shot, choose_shot, cuts_of, find_shots, scores, warn_of_shots
+from mtransfer.shots import Shot, choose_shot, cuts_of, find_shots, padded, scores, warn_of_shots
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 SIZE = (72, 128)
@@ -52,6 +52,21 @@ def test_a_flash_and_a_fade_are_no_cuts(tmp_path) -> None:
         write_video(shown, tmp_path / f"{name}.mp4", 12)
     assert len(find_shots(ClipReader(tmp_path / "fade.mp4"))) == 1
     assert len(find_shots(ClipReader(tmp_path / "flash.mp4"))) <= 2
+
+
+@pytest.mark.parametrize("size", [(6, 96), (96, 6), (31, 96), (32, 33), (1, 1)])
+def test_flow_sees_no_picture_of_few_rows_or_columns(size) -> None:
+    grey = np.arange(size[0] * size[1], dtype=np.uint32).reshape(size).astype(np.uint8)
+    larger = padded(grey)
+    assert min(larger.shape) >= 32
+    assert np.array_equal(larger[: size[0], : size[1]], grey)
+    assert set(larger[size[0] :, 0]) <= {grey[-1, 0]}
+
+
+def test_a_strip_of_a_clip_is_searched_for_cuts(tmp_path) -> None:
+    strips = torch.cat([panning(5, 9, 3)[:, :, :8], panning(6, 9, 3)[:, :, :8].flip(1)])
+    write_video(strips, tmp_path / "strip.mp4", 12)
+    assert find_shots(ClipReader(tmp_path / "strip.mp4"))[0].first == 0
 
 
 def test_only_a_peak_is_a_cut() -> None:
