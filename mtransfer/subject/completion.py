@@ -51,7 +51,7 @@ def complete_object(picture: Picture, part: Region) -> Region | None:
 
 def _without_neighbours(picture: Picture, found: Region, part: Region) -> Region:
     """Of the objects that a region is made of, those of which the part is known."""
-    objects = [each.region for each in separated(picture.embedding, found)]
+    objects = [each.region for each in separated(picture, found)]
     held = [each for each in objects if (each & part).sum() > HELD * min(each.sum(), part.sum())]
     union = np.any(held, axis=0) if held else found
     return union if (union & part).sum() > COVERED * part.sum() else found

@@ -17,7 +17,7 @@ from mtransfer.subject.salient_region import grab_cut
 
 CROP_MARGIN = 0.12
 GUIDE_PX = 640  # long side of the crop in which the outline is drawn
-AGREES = 0.85  # overlap above which a closer view of the object is taken for its outline
+AGREES = 0.9  # overlap above which a closer view of the object is taken for its outline
 BAND = 0.014  # of the guide's long side: half the width of the band in which the outline may move
 REACH_BANDS = 3  # how far a closer view may move the outline, in widths of the band
 KEPT = 0.8  # overlap of the outline by colours with the one it started from

@@ -36,6 +36,7 @@ WHOLE = 0.75  # overlap with all that stands out, of a mask that is the whole of
 # beside the other, their compactness, and how much farther they lie apart across than down.
 LEAST_OF_TWO, QUALITY_OF_TWO, REST, COMPACT, ASIDE = 0.35, 0.7, 0.7, 0.28, 2.0
 SURELY_ONE, LARGEST = 0.85, 0.85  # quality of a mask far larger than what stands out; its area, of the picture
+SURE = 0.9  # saliency of what belongs to an object although MobileSAM leaves it out
 THIN = 0.01  # of the long side: what stands out beside an object and is thicker belongs to it
 LARGEST_HOLE = 0.1  # of an object, that is filled where it stands out
 APART = 0.2  # of a mask, that may lie in another object
@@ -44,7 +45,7 @@ APART = 0.2  # of a mask, that may lie in another object
 def find_objects(picture: Picture) -> list[Region]:
     """The salient objects on the picture's small grid, the main one first; none in a landscape or on plain ground."""
     found = picture.salient
-    objects = [each for thing in _things(found.region) for each in separated(picture.embedding, thing)]
+    objects = [each for thing in _things(found.region) for each in separated(picture, thing)]
     objects = [each for each in objects if each.region.mean() < FULL]
     return [each.region for each in sorted(objects, key=lambda each: -_prominence(each, found.values))]
 
@@ -65,12 +66,12 @@ def _prominence(candidate: Candidate, values: Map) -> float:
     return float(clear * region.sum() * np.exp(-(offset**2).sum()))
 
 
-def separated(embedding: Embedding, region: Region) -> list[Candidate]:
+def separated(picture: Picture, region: Region) -> list[Candidate]:
     """The objects that a region of the small grid is made of; itself when it is one.
 
     It is one where a point in it means all of it, unless masks of other points part it in two side by side.
     """
-    seen = _seen(embedding, region)
+    seen = _seen(picture.embedding, region)
     candidates = _inside(seen, region)
     whole = max(candidates, key=lambda each: overlap(each.region, region), default=None)
     if whole is None or overlap(whole.region, region) < WHOLE:
@@ -81,7 +82,8 @@ def separated(embedding: Embedding, region: Region) -> list[Candidate]:
         other = max(parts, key=lambda each: overlap(each.region, rest))
         if _are_beside(part, other, whole.region):
             return [part, replace(other, region=other.region & ~part.region)]
-    return [replace(whole, region=whole.region | _missed(whole.region, region))]
+    sure = region & (picture.salient.values > SURE)
+    return [replace(whole, region=whole.region | _missed(whole.region, sure))]
 
 
 def masks_within(embedding: Embedding, region: Region) -> list[Region]:
@@ -94,7 +96,7 @@ def _seen(embedding: Embedding, region: Region) -> list[Candidate]:
 
 
 def _missed(whole: Region, region: Region) -> Region:
-    """What stands out beside the mask of a whole, but for thin things, and within small holes of it."""
+    """What surely stands out beside the mask of a whole, but for thin things, and within small holes of it."""
     beside = opened(region & ~whole, max(2, round(THIN * max(region.shape))))
     return beside | (fill_holes(whole, LARGEST_HOLE) & region)
 
