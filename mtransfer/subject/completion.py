@@ -24,6 +24,7 @@ MOST_CUT = 0.06
 GROW_TRIES = 4
 COVERED = 0.5  # of the part that is known, which the whole object must hold
 TOUCHED = 0.1  # of a salient part, that must be known, to be of the object
+SALIENT_HOLDS = 0.4  # of a part, by the salient object that it belongs to
 HELD = 0.3  # of a part or an object, whichever is smaller, that must be of both
 HOLE_FRACTION = 0.02
 LARGEST = 0.85  # of the picture
@@ -39,7 +40,7 @@ def complete_object(picture: Picture, part: Region) -> Region | None:
     """
     held = [(int((each & part).sum()), each) for each in find_objects(picture)]
     most, salient = max(held, key=lambda each: each[0], default=(0, part))
-    if most > HELD * min(part.sum(), salient.sum()) and most:
+    if most > SALIENT_HOLDS * part.sum():
         return salient
     found = _by_growing_crops(picture, part)
     if found is None:

@@ -18,7 +18,7 @@ CLOSER = 0.62  # of the long side: a crop about the point
 MOST_CUT = 0.06  # of its outline, by the crop
 STANDS_OUT = 0.3  # mean saliency, in a crop about it, of what is no plain ground
 GROUND_SIDE_PX, GROUND_MARGIN = 224, 0.3
-FILLS = 0.3  # of a box, by what is meant by it
+FILLS = 0.1  # of a box, by what is meant by it
 
 
 def object_at(picture: Picture, x: float, y: float) -> Region | None:

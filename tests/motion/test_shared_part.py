@@ -7,7 +7,7 @@ from mtransfer.media.image import read_photo
 from mtransfer.motion.shared_part import shared_part
 from mtransfer.subject.segment import segment
 from mtransfer.subject.shape import likeness
-from mtransfer.subject.subject import Subject, subject_from_mask
+from mtransfer.subject.subject import Subject
 
 BIRD = Path(__file__).parents[2] / "samples" / "wooden_bird.jpg"
 
