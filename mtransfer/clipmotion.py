@@ -29,7 +29,6 @@ from mtransfer.media.sizes import require_size
 from mtransfer.media.video import Clip, ClipReader
 from mtransfer.motion.mask_propagation import track, within
 from mtransfer.motion.motion_segmentation import moving_subjects, sure_places
-from mtransfer.motion.shared_part import shared_part
 from mtransfer.recipe import ClipRecipe
 from mtransfer.retarget import Fit, fit_subjects, retarget
 from mtransfer.run import Run
@@ -92,7 +91,7 @@ def read_motion(
     start = wanted[0] if reference is None else reference
     reading = read_clip(run, reader, recipe.flow_model, (start, *wanted), quick=quick or recipe.sampler.steps == 0)
     field = reading.flow_from(start, wanted)
-    subjects = _clip_subjects(recipe, reader, reading, start, field, photo_subjects, quick)
+    subjects = _clip_subjects(recipe, reader, reading, start, field, len(photo_subjects))
     masks = track(torch.cat([each.mask for each in subjects]), *reading.path(start, wanted))
     if reference is None and (best := _most_alike(masks, photo_subjects, wanted)) != start:
         start, subjects = best, _subjects_at(reading, best, masks[wanted.index(best)])
@@ -158,21 +157,14 @@ def camera_on_photo(motion: ClipMotion, index: int, size: tuple[int, int]) -> Fl
 
 
 def _clip_subjects(
-    recipe: ClipRecipe,
-    reader: ClipReader,
-    reading: Reading,
-    start: int,
-    field: FlowField,
-    photo_subjects: Sequence[Subject],
-    quick: bool,
+    recipe: ClipRecipe, reader: ClipReader, reading: Reading, start: int, field: FlowField, count: int
 ) -> tuple[Subject, ...]:
-    picture, count = reading.picture(start), len(photo_subjects)
+    picture = reading.picture(start)
     if recipe.clip_subject in ("auto", MOVING):
         try:
-            found = moving_subjects(picture, field, count, sure_places(picture))
+            return moving_subjects(picture, field, count, sure_places(picture))
         except InputError as error:
             raise InputError(f"{reader.path}: {error}") from None
-        return found if count > 1 or recipe.align == "none" else (_as_in_photo(found[0], photo_subjects[0], quick),)
     specs = specs_of(recipe.clip_subject)
     numbers = [object_number(spec) for spec in specs]
     if len(specs) == count == 1 and numbers[0] is not None:
@@ -181,14 +173,6 @@ def _clip_subjects(
         raise InputError(f"--clip-subject: {len(specs)} for {count} of the photo; give as many of each, they pair")
     image = reader.read([start])[0]  # points, boxes and masks are of the clip's own size
     return tuple(_named(image, spec, picture) for spec in specs)
-
-
-def _as_in_photo(whole: Subject, photo: Subject, quick: bool) -> Subject:
-    """The clip's subject, or the part of it that the photo's is like."""
-    part = shared_part(whole, photo.mask)
-    if part is not None and not quick:
-        tell("clip: the part of its subject that looks like the photo's; --clip-subject x,y names another")
-    return part or whole
 
 
 def _named(image: Tensor, spec: str, picture: Tensor) -> Subject:

@@ -29,9 +29,9 @@ def test_five_kills_lose_and_double_nothing(tmp_path) -> None:
 
 
 @pytest.mark.slow
-def test_a_clip_that_hangs_the_decoder_fails_alone(tmp_path, monkeypatch, capsys) -> None:
+def test_a_clip_that_would_be_waited_for_for_ever_fails_alone(tmp_path, monkeypatch, capsys) -> None:
     make_folders(tmp_path, 1, 1)
-    os.mkfifo(tmp_path / "clips" / "b.mp4")  # whoever opens it waits for ever
+    os.mkfifo(tmp_path / "clips" / "b.mp4")
     monkeypatch.chdir(tmp_path)
     words = ("batch", "clips", "photos", "-o", "out", *QUICK, "--workers", "1", "--timeout", "5", "--json")
     ended = command(capsys, *words)
@@ -39,7 +39,7 @@ def test_a_clip_that_hangs_the_decoder_fails_alone(tmp_path, monkeypatch, capsys
     states = {entry.clip: (entry.state, entry.error) for entry in entries(tmp_path / "out" / "manifest.sqlite")}
     assert states["c0.mp4"] == ("done", None)
     assert states["b.mp4"][0] == "failed"
-    assert str(states["b.mp4"][1]).startswith("no progress for 5 s at the stage clip; ")
+    assert "b.mp4 is no file" in str(states["b.mp4"][1])
     assert not list((tmp_path / "out" / STAGE).glob("*"))
 
 

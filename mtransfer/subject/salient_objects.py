@@ -86,11 +86,6 @@ def separated(picture: Picture, region: Region) -> list[Candidate]:
     return [replace(whole, region=whole.region | _missed(whole.region, sure))]
 
 
-def masks_within(embedding: Embedding, region: Region) -> list[Region]:
-    """What of a region of the small grid MobileSAM sees as a thing or a part of one, the large and clear ones first."""
-    return [each.region for each in _inside(_seen(embedding, region), region)]
-
-
 def _seen(embedding: Embedding, region: Region) -> list[Candidate]:
     return [each for x, y in _spread_points(region) for each in embedding.at_point(x, y)]
 
