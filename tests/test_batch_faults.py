@@ -43,6 +43,19 @@ def test_a_clip_that_would_be_waited_for_for_ever_fails_alone(tmp_path, monkeypa
     assert not list((tmp_path / "out" / STAGE).glob("*"))
 
 
+@pytest.mark.slow
+def test_a_worker_that_makes_no_progress_is_ended_and_its_item_fails(tmp_path, monkeypatch, capsys) -> None:
+    make_folders(tmp_path, 1, 1)
+    os.mkfifo(tmp_path / "photos" / "stuck.png")  # whoever opens it waits for ever
+    monkeypatch.chdir(tmp_path)
+    words = ("batch", "clips", "photos", "-o", "out", *QUICK, "--workers", "1", "--timeout", "5", "--json")
+    ended = command(capsys, *words)
+    assert ended.code == 1
+    states = {entry.photo: (entry.state, entry.error) for entry in entries(tmp_path / "out" / "manifest.sqlite")}
+    assert states["stuck.png"][0] == "failed"
+    assert str(states["stuck.png"][1]).startswith("no progress for 5 s at the stage ")
+
+
 def test_a_full_disk_stops_the_batch_and_loses_nothing(tmp_path, monkeypatch) -> None:
     make_folders(tmp_path, 1, 2)
     monkeypatch.chdir(tmp_path)
