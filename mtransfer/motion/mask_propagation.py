@@ -1,4 +1,4 @@
-"""Subjects' masks carried through a clip by flow, and found again by saliency in every few frames."""
+"""Subjects' masks carried through a clip by flow, and found again by MobileSAM in every few frames."""
 
 from collections.abc import Sequence
 

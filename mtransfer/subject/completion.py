@@ -1,4 +1,4 @@
-"""Objects of which a part or a rough place is known: completed, or found again, by saliency of crops about it."""
+"""Objects of which a part or a rough place is known: completed to what stands out, or found again."""
 
 import numpy as np
 

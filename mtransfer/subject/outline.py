@@ -1,7 +1,8 @@
 """The outline of an object that was found on a small grid, drawn to the edges of the full picture, soft where they are.
 
-Colours decide within a narrow band about the outline (GrabCut), and a guided filter (He, Sun and Tang, PAMI 2013; its
-coefficients found at a small size: He and Sun, Fast guided filter, 2015) takes the mask to the picture's own size.
+MobileSAM looks once more, in a crop about the object; where that does not agree, colours decide within a narrow band
+about the outline (GrabCut). A guided filter (He, Sun and Tang, PAMI 2013; its coefficients found at a small size: He
+and Sun, Fast guided filter, 2015) takes the mask to the picture's own size.
 """
 
 import cv2
