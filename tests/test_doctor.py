@@ -63,7 +63,8 @@ def test_a_package_that_is_too_old_is_broken(monkeypatch) -> None:
     version = metadata.version
     monkeypatch.setattr(metadata, "version", lambda name: "0.1" if name == "av" else version(name))
     finding = found(of="packages")["av"]
-    assert (finding.state, finding.text) == ("broken", "0.1, but mtransfer needs >=12")
+    assert finding.state == "broken"
+    assert finding.text.startswith("0.1, but mtransfer needs >=")
 
 
 def test_another_build_of_a_package_will_do(monkeypatch) -> None:
