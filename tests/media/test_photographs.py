@@ -19,7 +19,7 @@ from mtransfer.render import TransferOutput
 from mtransfer.transfer import edit
 
 PHOTOGRAPHS = 200
-SIZES = ((12, 12), (13, 40), (41, 33), (64, 48), (97, 31), (12, 600), (57, 90))
+SIZES = ((12, 12), (13, 40), (41, 33), (64, 48), (97, 31), (12, 600), (57, 90), (12, 2400), (2000, 16))
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 UNASSOCIATED = ["unassalpha"]
 # A path without suffix, pixels [H,W,C], the profile -> the pixels that must be kept.
