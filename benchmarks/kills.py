@@ -31,7 +31,7 @@ from mtransfer.worker import THUMBNAIL
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 CLIPS, PHOTOS = ("cup", "bunny", "box"), ("fig.jpg", "goldfish.png", "kite.jpg", "ladybird.jpg", "moss_star.jpg")
-SIDE_PX, FRAMES, EVERY = 160, 5, 3
+SIDE_PX, FRAMES, EVERY = 256, 5, 3
 RESULTS = {"edited.png", "preview.png", "flow.npz", "run.json", THUMBNAIL}
 LIMIT_S = 3600
 

@@ -20,6 +20,7 @@ from mtransfer.evaluation.moved_as_asked import moved_as_asked, within_px
 from mtransfer.field import FlowField, resize
 from mtransfer.flow import DisFlow
 from mtransfer.media.image import save_png
+from mtransfer.media.quantize import from_uint8
 from mtransfer.metrics import flow_error
 from mtransfer.painter import Painter
 from mtransfer.part import load_tools
@@ -117,7 +118,7 @@ def frame_path(folder: Path, index: int) -> Path:
 def load_frame(folder: Path, index: int) -> Float[Tensor, "3 H W"]:
     """A frame that was painted, in [0,1]."""
     with Image.open(frame_path(folder, index)) as picture:
-        return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous().float() / 255
+        return from_uint8(np.array(picture))
 
 
 def liveliest(field: FlowField) -> int:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from mtransfer.dragging import drag
 from mtransfer.errors import InputError
 from mtransfer.guidance import FlowModel
 from mtransfer.instruction import instruction_of
+from mtransfer.media.quantize import from_uint8, to_uint8
 from mtransfer.sampler import MotionGuidedPipeline
 from mtransfer.settings import SamplerSettings
 from mtransfer.warp import forward_warp
@@ -124,11 +124,9 @@ def forward_warp_over(problem: Problem) -> Tensor:
 
 def warp_telea(problem: Problem) -> Tensor:
     """The moved subject over the photo with the old place inpainted (Telea, Journal of Graphics Tools 2004)."""
-    pixels = (255 * problem.photo[0].permute(1, 2, 0)).round().byte().cpu().numpy()
     hole = (problem.mask[0, 0] > 0.05).byte().cpu().numpy()
-    filled = cv2.inpaint(pixels, hole, TELEA_RADIUS_PX, cv2.INPAINT_TELEA).astype(np.float32) / 255
-    background = torch.from_numpy(filled).permute(2, 0, 1)[None].to(problem.photo)
-    return _pasted(problem, background)
+    filled = cv2.inpaint(to_uint8(problem.photo[0]), hole, TELEA_RADIUS_PX, cv2.INPAINT_TELEA)
+    return _pasted(problem, from_uint8(filled)[None].to(problem.photo))
 
 
 def _pasted(problem: Problem, background: Tensor) -> Tensor:

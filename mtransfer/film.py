@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from mtransfer.media.quantize import to_uint8
 from mtransfer.preview import sheet
 
 GIF_SIDE_PX = 480  # larger ones are too heavy to share
@@ -38,7 +39,7 @@ def write_gif(frames: Iterable[Frame], path: Path, shown_s: Sequence[float], com
     """
     durations_ms = _durations_ms(shown_s)
     chosen = (frame for frame, duration_ms in zip(frames, durations_ms, strict=True) if duration_ms)
-    pictures = [to_bytes(fitted(frame, GIF_SIDE_PX)) for frame in chosen]
+    pictures = [to_uint8(fitted(frame, GIF_SIDE_PX)) for frame in chosen]
     palette = _palette(pictures)
     indexed = [_indexed(picture, palette) for picture in pictures]
     indexed[0].save(
@@ -60,12 +61,6 @@ def fitted(frame: Frame, long_side: int) -> Frame:
         return frame
     size = [max(1, round(side * scale)) for side in frame.shape[-2:]]
     return F.interpolate(frame[None], size, mode="area")[0]
-
-
-def to_bytes(frame: Tensor) -> NDArray[np.uint8]:
-    """A frame as uint8[H,W,3]."""
-    levels = (255 * frame.detach().clamp(0, 1)).round().byte()
-    return np.ascontiguousarray(levels.permute(1, 2, 0).cpu().numpy())
 
 
 def _palette(pictures: Sequence[NDArray[np.uint8]]) -> Image.Image:

@@ -13,6 +13,7 @@ from torch import Tensor
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.guidance import FlowModel
+from mtransfer.media.quantize import to_uint8
 from mtransfer.media.sizes import LEAST_PX
 from mtransfer.warp import backward_warp
 
@@ -89,5 +90,4 @@ def large_enough(image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C h w"]:
 
 def to_grey(image: Float[Tensor, "3 H W"]) -> NDArray[np.uint8]:
     """An RGB image in [0,1] as OpenCV's grey uint8[H,W]."""
-    pixels = (255 * image.detach().clamp(0, 1)).round().byte().permute(1, 2, 0).cpu().numpy()
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(to_uint8(image), cv2.COLOR_RGB2GRAY), dtype=np.uint8)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from mtransfer.errors import MTransferError
 from mtransfer.gui_store import Session, Thing
+from mtransfer.media.quantize import to_uint8
 from mtransfer.recipe import Recipe
 
 SEEN_EVERY_S, TOLD_EVERY_S, SEEN_PX = 0.7, 0.1, 256
@@ -141,8 +142,7 @@ def data_address(image: Tensor, side_px: int = SEEN_PX) -> str:
 
 def jpeg(image: Tensor, side_px: int | None = None, quality: int = 85) -> bytes:
     """A picture float32[3,H,W] in [0,1] as a JPEG, its long side at most `side_px`."""
-    pixels = (255 * image.detach().clamp(0, 1)).round().byte().permute(1, 2, 0).cpu().numpy()
-    picture = Image.fromarray(pixels)
+    picture = Image.fromarray(to_uint8(image))
     if side_px is not None:
         picture.thumbnail((side_px, side_px))
     content = io.BytesIO()

@@ -15,6 +15,7 @@ from torch import Tensor
 from mtransfer.fill import fill_smooth
 from mtransfer.flow import estimate
 from mtransfer.guidance import FlowModel, flow_term
+from mtransfer.media.quantize import quantize_uint8
 from mtransfer.media.sizes import shrunk
 from mtransfer.warp import backward_warp, covered_mask, grow, invert_flow, lengths, occlusion_mask, pixel_grid, sample
 
@@ -126,7 +127,7 @@ def background_difference(
 
     `background` is that of `region_masks`, never what a method calls its own: a huge edit mask would hide all damage.
     """
-    first, second, outside = _bytes(photo), _bytes(edited), background > 0.5
+    first, second, outside = quantize_uint8(photo), quantize_uint8(edited), background > 0.5
     total = ((first - second).abs() * outside).sum()
     mean_abs = float(total / (photo.shape[1] * outside.sum()))  # 0 / 0 is NaN
     return {"psnr_db": _psnr_db(first, second, outside), "mean_abs": mean_abs}
@@ -198,8 +199,3 @@ def _psnr_db(reference: Tensor, image: Tensor, where: Tensor) -> float:
     squared = ((image - reference).square() * where).sum()
     count = int(where.sum()) * reference.shape[1]
     return math.nan if not count else math.inf if not squared else 10 * math.log10(count / float(squared))
-
-
-def _bytes(image: Tensor) -> Tensor:
-    """The image as an 8-bit file holds it."""
-    return (255 * image.clamp(0, 1)).round() / 255

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mtransfer.draft import FEATHER_PX, Draft, blend, feather, halo_px, make_draft, take_out
 from mtransfer.field import FlowField, resize
+from mtransfer.media.quantize import quantize_uint8
 from mtransfer.part import Tools, cut, sample_parts, size_to_sample
 from mtransfer.plan import Callback
 from mtransfer.run import Run
@@ -62,7 +63,7 @@ class Painter:
             edited[..., self.where[0], self.where[1]] = painted[0]
             edited += feather(grow(self._still(draft), FEATHER_PX)) * self._settled * (self.plate - edited)
             self.evaluations += evaluations
-        frame = in_256_levels(edited)
+        frame = quantize_uint8(edited)
         self._keep(flow, draft, frame)
         return frame
 
@@ -124,8 +125,3 @@ class Painter:
                 difference = (frame - self._before[0]).abs().mean(dim=1, keepdim=True)
                 self.flicker.append(255 * float(difference[both].mean()))
         self._before = frame, vacated
-
-
-def in_256_levels(image: Tensor) -> Tensor:
-    """The picture as a file of 8 bits holds it."""
-    return (255 * image.clamp(0, 1)).round() / 255

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from mtransfer.field import FlowField, resize, to_image
+from mtransfer.media.quantize import from_uint8, to_uint8
 
 PANEL_PX, LABEL_PX, COLUMNS = 320, 26, 4
 ARROWS_ACROSS = 14
@@ -35,7 +35,7 @@ def with_flow(image: Float[Tensor, "3 H W"], flow: Float[Tensor, "2 H W"]) -> Fl
                 cv2.arrowedLine(
                     canvas, (x, y), (round(x + dx), round(y + dy)), (20, 20, 20), width, cv2.LINE_AA, 0, 0.25
                 )
-    return torch.from_numpy(canvas).permute(2, 0, 1).to(image) / 255
+    return from_uint8(canvas).to(image)
 
 
 def sheet(panels: Sequence[tuple[str, Float[Tensor, "3 H W"]]], columns: int = COLUMNS) -> Float[Tensor, "3 h w"]:
@@ -45,12 +45,12 @@ def sheet(panels: Sequence[tuple[str, Float[Tensor, "3 H W"]]], columns: int = C
     tiles = [_tile(label, picture, height) for (label, _), picture in zip(panels, pictures, strict=True)]
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns if len(tiles) > columns else 0)
     rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
-    return torch.from_numpy(np.vstack(rows)).permute(2, 0, 1).float() / 255
+    return from_uint8(np.vstack(rows))
 
 
 def _panel(image: Tensor) -> np.ndarray:
     scale = PANEL_PX / max(image.shape[-2:])
-    pixels = (255 * image.detach().clamp(0, 1)).round().byte().permute(1, 2, 0).cpu().numpy()
+    pixels = to_uint8(image)
     size = tuple(max(1, round(side * scale)) for side in pixels.shape[1::-1])
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC))
 

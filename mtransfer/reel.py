@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from mtransfer.animate import frame_path, liveliest, load_frame
@@ -17,6 +16,7 @@ from mtransfer.fieldio import save_field
 from mtransfer.film import SIDE_BY_SIDE_PX, contact_sheet, side_by_side, write_gif
 from mtransfer.media.colour import to_srgb
 from mtransfer.media.image import save_png
+from mtransfer.media.quantize import from_uint8
 from mtransfer.media.video_writer import write_video
 from mtransfer.output import DISK_FULL, nearest
 from mtransfer.preview import sheet
@@ -102,4 +102,4 @@ def _clip(scene: Scene, order: list[int]) -> Iterator[Tensor]:
     height, width = scene.run.clip_reader.clip.size
     side = round(SIDE_BY_SIDE_PX * max(1.0, width / height))
     for pixels in scene.run.clip_reader.walk(numbers, long_side=min(side, max(height, width))):
-        yield torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+        yield from_uint8(pixels)

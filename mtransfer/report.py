@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mtransfer.compare import Comparison, Made
 from mtransfer.evaluate import FIGURES
+from mtransfer.media.quantize import to_uint8
 from mtransfer.preview import with_flow
 
 PICTURE_SIDE_PX, JPEG_QUALITY = 900, 88
@@ -222,6 +223,7 @@ def _picture(image: Tensor) -> str:
     scale = min(1.0, PICTURE_SIDE_PX / max(image.shape[-2:]))
     size = [max(1, round(side * scale)) for side in image.shape[-2:]]
     small = F.interpolate(image[None], size, mode="area")[0] if scale < 1 else image
-    pixels = (255 * small.clamp(0, 1)).round().byte().permute(1, 2, 0).cpu().numpy()
-    content = cv2.imencode(".jpg", np.ascontiguousarray(pixels[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+    content = cv2.imencode(
+        ".jpg", np.ascontiguousarray(to_uint8(small)[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    )[1]
     return "data:image/jpeg;base64," + base64.b64encode(content.tobytes()).decode()

@@ -4,13 +4,12 @@ import io
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from PIL import Image, ImageCms
 from torch import Tensor
 
 from mtransfer.console import warn
-from mtransfer.film import to_bytes
+from mtransfer.media.quantize import from_uint8, to_uint8
 
 Convert = Callable[[Float[Tensor, "3 H W"]], Float[Tensor, "3 H W"]]
 
@@ -30,8 +29,8 @@ def to_srgb(icc_profile: bytes | None) -> Convert:
         return lambda image: image
 
     def convert(image: Tensor) -> Tensor:
-        shown = ImageCms.applyTransform(Image.fromarray(to_bytes(image)), transform)
+        shown = ImageCms.applyTransform(Image.fromarray(to_uint8(image)), transform)
         assert shown is not None
-        return torch.from_numpy(np.array(shown)).permute(2, 0, 1).contiguous().to(image) / 255
+        return from_uint8(np.array(shown)).to(image)
 
     return convert

@@ -9,12 +9,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float32
 from torch import Tensor
 
 from mtransfer.errors import InputError
+from mtransfer.media.quantize import to_uint8
 
 CRF = 18  # H.264 quality: about the lowest that shows no loss
 ENCODER = {
@@ -87,6 +87,5 @@ def _encode(
 
 
 def _video_frame(picture: Tensor) -> av.VideoFrame:
-    levels = (picture.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
-    rgb = av.VideoFrame.from_ndarray(levels.permute(1, 2, 0).contiguous().numpy(), format="rgb24")
+    rgb = av.VideoFrame.from_ndarray(to_uint8(picture), format="rgb24")
     return rgb.reformat(format="yuv420p", dst_colorspace="ITU709")

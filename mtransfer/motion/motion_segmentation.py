@@ -10,6 +10,7 @@ from torch import Tensor
 from mtransfer.camera import TEXTURE_PX, camera_flow, fit_cameras, textured
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
+from mtransfer.media.quantize import to_uint8
 from mtransfer.subject.completion import complete_object
 from mtransfer.subject.mask_refinement import refine
 from mtransfer.subject.picture import Picture
@@ -70,8 +71,7 @@ def moving_subjects(
 
 def _whole(image: Float[Tensor, "3 H W"], moving: Float[Tensor, "1 H W"], surely: Float[Tensor, "1 H W"]) -> Tensor:
     """The mask [1,H,W] of the whole object of which a part moves; where none stands out, what moves, drawn to edges."""
-    pixels = (255 * image.clamp(0, 1)).round().byte().permute(1, 2, 0).cpu().numpy()
-    picture = Picture(np.ascontiguousarray(pixels))
+    picture = Picture(to_uint8(image))
     region = complete_object(picture, picture.on_small_grid(moving[0].cpu().numpy()))
     if region is None:
         return refine(image, moving, surely)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtransfer.fill import fill_motion
+from mtransfer.media.quantize import to_uint8
 from mtransfer.subject.grabcut import WORK_SIDE_PX, cut_out, mask_seed
 from mtransfer.warp import grow, shrink
 
@@ -31,7 +32,7 @@ def working_scale(image: Float[Tensor, "3 H W"]) -> float:
 def working_copy(image: Float[Tensor, "3 H W"]) -> NDArray[np.uint8]:
     """The picture at working size, uint8[h,w,3] RGB."""
     small = F.interpolate(image[None], _working_size(image), mode="area")[0]
-    return np.ascontiguousarray((255 * small.clamp(0, 1)).round().byte().permute(1, 2, 0).cpu().numpy())
+    return to_uint8(small)
 
 
 def grabcut_mask(

@@ -10,13 +10,14 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 from numpy import ndarray
 
-from mtransfer.subject.mobile_sam import embed
+from mtransfer.subject.mobile_sam import Embedding, embed
 from mtransfer.subject.picture import Picture
 from mtransfer.subject.regions import Box, Region, bounding_box, dilate, erode, overlap, with_margin
 from mtransfer.subject.saliency import Map, Pixels
 from mtransfer.subject.salient_region import grab_cut
 
 CROP_MARGIN = 0.12
+FILLS = 0.8  # of the picture's long side
 GUIDE_PX = 640  # long side of the crop in which the outline is drawn
 AGREES = 0.9  # overlap above which a closer view of the object is taken for its outline
 BAND = 0.014  # of the guide's long side: half the width of the band in which the outline may move
@@ -24,6 +25,7 @@ REACH_BANDS = 3  # how far a closer view may move the outline, in widths of the 
 KEPT = 0.8  # overlap of the outline by colours with the one it started from
 GRABCUT_ITERATIONS = 2
 FILTER_BAND_PX, FILTER_RADIUS_PX, FILTER_VARIANCE = 3, 2, 1e-3
+REMAP_PX = 4096  # OpenCV remaps rows of fewer than 32768 pixels
 CONTRAST = 1.6  # takes back the haze that the filter leaves on both sides
 
 SmallPixels = UInt8[ndarray, "h w 3"]
@@ -32,22 +34,26 @@ SmallPixels = UInt8[ndarray, "h w 3"]
 def draw_outline(picture: Picture, region: Bool[ndarray, "h w"]) -> Float32[ndarray, "H W"]:
     """The mask float32[H,W] in [0,1] at the picture's full size of an object bool[h,w] found on its small grid."""
     box = with_margin(bounding_box(region), CROP_MARGIN, picture.size)
+    fills = max(box[2] - box[0], box[3] - box[1]) > FILLS * max(picture.size)  # a crop would show hardly more
+    box = (0, 0, picture.size[1], picture.size[0]) if fills else box
     guide = picture.crop(box)
     scale = min(1.0, GUIDE_PX / max(guide.shape[:2]))
     guide = cv2.resize(guide, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else guide
     coarse = _resized(region[box[1] : box[3], box[0] : box[2]].astype(np.float32), guide)
     region = coarse > 0.5
-    mask = _closer_view(guide, region) if region.any() else region
-    return _at_full_size(picture, box, guide, mask)
+    if region.any():
+        embedding = picture.embedding.scaled((guide.shape[0], guide.shape[1])) if fills else embed(guide)
+        region = _closer_view(guide, embedding, region)
+    return _at_full_size(picture, box, guide, region)
 
 
 def _resized(values: Float32[ndarray, "h w"], like: ndarray) -> Map:
     return np.asarray(cv2.resize(values, like.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _closer_view(guide: Pixels, region: Region) -> Region:
-    """The region as MobileSAM sees it in the crop alone; by colours where that does not agree."""
-    candidates = embed(guide).in_box(bounding_box(region))
+def _closer_view(guide: Pixels, embedding: Embedding, region: Region) -> Region:
+    """The region as MobileSAM sees it in a box; by colours where that does not agree."""
+    candidates = embedding.in_box(bounding_box(region))
     seen = max((each.region for each in candidates), key=lambda each: overlap(each, region))
     if overlap(seen, region) < AGREES:
         return _by_colours(guide, region)
@@ -82,17 +88,30 @@ def upsample_mask(pixels: Pixels, guide: SmallPixels, mask: Bool[ndarray, "h w"]
     """A binary mask on the grid of `guide`, a small copy of uint8[H,W,3] `pixels`, at their size: soft along the edges
     of the picture, and away from its outline what it was."""
     soft = mask.astype(np.float32)
-    coefficients = _guided_coefficients(guide.astype(np.float32) / 255, soft)
     outline = (dilate(mask, FILTER_BAND_PX) & ~erode(mask, FILTER_BAND_PX)).astype(np.float32)
-    full, near = _resized(soft, pixels), _resized(outline, pixels) > 0
-    slope, offset = (np.asarray(cv2.resize(each, pixels.shape[1::-1])) for each in coefficients)
-    drawn = (slope[near] * (pixels[near].astype(np.float32) / 255)).sum(axis=1) + offset[near]
-    full[near] = np.clip(0.5 + CONTRAST * (drawn - 0.5), 0, 1)
+    full = _resized(soft, pixels)
+    rows, columns = np.nonzero(_resized(outline, pixels) > 0)
+    if rows.size:
+        lines = _sampled(_guided_coefficients(guide.astype(np.float32) / 255, soft), rows, columns, pixels.shape[:2])
+        drawn = (lines[:, :3] * (pixels[rows, columns].astype(np.float32) / 255)).sum(axis=1) + lines[:, 3]
+        full[rows, columns] = np.clip(0.5 + CONTRAST * (drawn - 0.5), 0, 1)
     return full
 
 
-def _guided_coefficients(guide: ndarray, mask: Map) -> tuple[ndarray, ndarray]:
-    """Slope [h,w,3] and offset [h,w] of the mask as a linear function of the colours in [0,1] around each pixel."""
+def _sampled(values: ndarray, rows: ndarray, columns: ndarray, size: tuple[int, int]) -> ndarray:
+    """Values [N,C] of a map [h,w,C], enlarged to `size` = (H, W), at N pixels of that."""
+
+    def lines(places: ndarray, scale: float) -> ndarray:
+        coarse = ((places + 0.5) * scale - 0.5).astype(np.float32)
+        return np.pad(coarse, (0, -len(coarse) % REMAP_PX)).reshape(-1, REMAP_PX)
+
+    x, y = lines(columns, values.shape[1] / size[1]), lines(rows, values.shape[0] / size[0])
+    sampled = cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(sampled).reshape(-1, values.shape[2])[: len(rows)]
+
+
+def _guided_coefficients(guide: ndarray, mask: Map) -> Float32[ndarray, "h w 4"]:
+    """Slopes and offset of the mask as a linear function of the colours in [0,1] around each pixel near its outline."""
 
     def mean(values: ndarray) -> ndarray:
         return np.asarray(cv2.blur(values, (2 * FILTER_RADIUS_PX + 1,) * 2, borderType=cv2.BORDER_REPLICATE))
@@ -101,5 +120,8 @@ def _guided_coefficients(guide: ndarray, mask: Map) -> tuple[ndarray, ndarray]:
     covariance = mean(guide * mask[..., None]) - colour * fraction[..., None]
     products = np.stack([mean(guide * guide[..., channel : channel + 1]) for channel in range(3)], axis=-1)
     variance = products - colour[..., :, None] * colour[..., None, :] + FILTER_VARIANCE * np.eye(3, dtype=np.float32)
-    slope = np.linalg.solve(variance, covariance[..., None])[..., 0].astype(np.float32)
-    return mean(slope), mean((fraction - (slope * colour).sum(axis=-1)).astype(np.float32))
+    mixed = (fraction > 0) & (fraction < 1)  # elsewhere the mask is flat and its slope 0
+    slope = np.zeros_like(guide)
+    slope[mixed] = np.linalg.solve(variance[mixed], covariance[mixed][..., None])[..., 0]
+    offset = fraction - (slope * colour).sum(axis=-1)
+    return mean(np.dstack([slope, offset]).astype(np.float32))

@@ -34,7 +34,8 @@ SAME = 0.8  # overlap of one object seen twice
 WHOLE = 0.75  # overlap with all that stands out, of a mask that is the whole of it
 # Of two things side by side: the smaller one's part of both, the quality of their masks and overlap with what is left
 # beside the other, their compactness, and how much farther they lie apart across than down.
-LEAST_OF_TWO, QUALITY_OF_TWO, REST, COMPACT, ASIDE = 0.35, 0.7, 0.7, 0.28, 2.0
+LEAST_OF_TWO, QUALITY_OF_TWO, REST, COMPACT, ASIDE = 0.35, 0.7, 0.7, 0.26, 2.0
+BETTER, MOST_OF_IT = 0.2, 0.4  # in quality, of a part that is meant instead of the whole; its fraction of that
 SURELY_ONE, LARGEST = 0.85, 0.85  # quality of a mask far larger than what stands out; its area, of the picture
 SURE = 0.9  # saliency of what belongs to an object although MobileSAM leaves it out
 THIN = 0.01  # of the long side: what stands out beside an object and is thicker belongs to it
@@ -82,6 +83,9 @@ def separated(picture: Picture, region: Region) -> list[Candidate]:
         other = max(parts, key=lambda each: overlap(each.region, rest))
         if _are_beside(part, other, whole.region):
             return [part, replace(other, region=other.region & ~part.region)]
+    clearest = max(parts, key=lambda each: each.quality, default=whole)
+    if clearest.quality > whole.quality + BETTER and clearest.region.sum() > MOST_OF_IT * whole.region.sum():
+        return [clearest]  # without the chair it sits on
     sure = region & (picture.salient.values > SURE)
     return [replace(whole, region=whole.region | _missed(whole.region, sure))]
 

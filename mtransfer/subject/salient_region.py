@@ -24,8 +24,6 @@ CLEAR_PEAK = 0.8
 LEAST_WEIGHT = 1e-3
 FULL, FULL_EDGE = 0.92, 0.6  # of the picture, and of each of its edges: all there is, and no object
 AGREEMENT = 0.3  # mean saliency of the surest view's region in another view
-LIKELY, SURE = 0.12, 0.85
-UNSURE_FRACTION = 0.12  # of what is likely, above which colours decide
 GRABCUT_ITERATIONS = 3
 HOLE_FRACTION = 0.02
 CONTRAST_LIMIT = 4.0  # of CLAHE
@@ -59,7 +57,7 @@ def find_salient_region(pixels: Pixels) -> SalientRegion:
         view.values for view, weight in zip(views, weights, strict=True) if weight > NEARLY_AS_SURE * weights.max()
     ]
     values = np.maximum(values, SURE_OF_ONE * np.max(surest, axis=0)).astype(np.float32)
-    return SalientRegion(values, fill_holes(_decided(pixels, values), HOLE_FRACTION))
+    return SalientRegion(values, fill_holes(values > 0.5, HOLE_FRACTION))
 
 
 def _is_inner_object(views: list[Saliency], weights: np.ndarray) -> bool:
@@ -113,15 +111,6 @@ def _equalised(pixels: Pixels) -> Pixels:
     lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2Lab)
     lab[..., 0] = cv2.createCLAHE(CONTRAST_LIMIT, (4, 4)).apply(lab[..., 0])
     return np.asarray(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB))
-
-
-def _decided(pixels: Pixels, values: Map) -> Region:
-    """Where saliency is above a half; where much lies between, colours decide (GrabCut, Rother et al., 2004)."""
-    likely, sure = values > LIKELY, values > SURE
-    if (likely & ~sure).sum() < UNSURE_FRACTION * likely.sum() or not sure.any():
-        return values > 0.5
-    labels = np.select([sure, values > 0.5, likely], [cv2.GC_FGD, cv2.GC_PR_FGD, cv2.GC_PR_BGD], cv2.GC_BGD)
-    return grab_cut(pixels, labels.astype(np.uint8), GRABCUT_ITERATIONS) & likely | sure
 
 
 def grab_cut(pixels: Pixels, labels: np.ndarray, iterations: int) -> Region:

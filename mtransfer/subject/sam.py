@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mtransfer import catalog
 from mtransfer.errors import InputError, ModelError
 from mtransfer.hush import without_bars
+from mtransfer.media.quantize import to_uint8
 from mtransfer.subject.prompt import require_inside
 
 AUTOMATIC_POINTS = 3  # one could mean a part of the subject; several spread over it mean the whole
@@ -39,7 +39,7 @@ def segment_sam(
     """
     net, processor = load_sam(model, torch.device(device))
     prompt = _prompt(image, points, box, flag)
-    inputs = processor(images=_pixels(image), return_tensors="pt", **prompt)
+    inputs = processor(images=to_uint8(image), return_tensors="pt", **prompt)
     with torch.no_grad():
         found = net(**{name: _moved(value, net) for name, value in inputs.items()}, multimask_output=True)
     logits = _at_full_size(processor, found.pred_masks.float().cpu(), inputs)
@@ -113,10 +113,6 @@ def _prompt(
 
 def _given(flag: str, numbers: tuple[float, ...]) -> str:
     return f"{flag} {','.join(f'{n:g}' for n in numbers)}"
-
-
-def _pixels(image: Tensor) -> NDArray[np.uint8]:
-    return (255 * image.detach().clamp(0, 1)).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
 def _moved(value: Tensor, net: Any) -> Tensor:

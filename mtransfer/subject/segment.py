@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mtransfer.cache import remember
 from mtransfer.errors import InputError
+from mtransfer.media.quantize import to_uint8
 from mtransfer.subject.grabcut import automatic_seed, box_seed, point_seed
 from mtransfer.subject.guess import save_guess
 from mtransfer.subject.mask_file import read_mask
@@ -153,7 +154,7 @@ def _found(image: Tensor, word: str, spec: str, flag: str) -> Found:
 
 def _search(image: Tensor, spec: str, flag: str) -> dict[str, Tensor]:
     """The mask uint8[1,H,W] of what is asked for, and points float32[N,2] of the salient objects that were found."""
-    pixels = (255 * image.detach().clamp(0, 1)).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
+    pixels = to_uint8(image)
     picture = Picture(pixels)
     scale = np.array([pixels.shape[1] / picture.size[1], pixels.shape[0] / picture.size[0]])
     numbers = [number / scale[index % 2] for index, number in enumerate(parse_numbers(spec, flag))]
@@ -162,7 +163,7 @@ def _search(image: Tensor, spec: str, flag: str) -> dict[str, Tensor]:
         _prompted(picture, numbers, scale, spec, flag) if numbers else _chosen(picture, objects, spec, scale, flag)
     )
     drawn = np.max([draw_outline(picture, region) for region in regions], axis=0)
-    mask = torch.from_numpy((255 * drawn).round().astype(np.uint8))[None]
+    mask = torch.from_numpy(cv2.convertScaleAbs(drawn, alpha=255))[None]
     points = [(np.array(deepest_point(each)) + 0.5) * scale for each in objects]
     return {"mask": mask, "objects": torch.tensor(np.array(points, np.float32).reshape(-1, 2))}
 

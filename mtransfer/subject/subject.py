@@ -28,10 +28,11 @@ class Subject:
 
 def subject_from_mask(image: Float[Tensor, "3 H W"], mask: Float[Tensor, "1 H W"]) -> Subject:
     """A Subject with the box of the mask. Raises InputError when the mask is empty."""
-    rows, columns = (mask[0] > 0.5).nonzero(as_tuple=True)
+    inside = mask[0] > 0.5
+    rows, columns = (inside.any(dim=axis).nonzero()[:, 0] for axis in (1, 0))
     if len(rows) == 0:
         raise InputError("the subject's mask is empty; point at the subject with --subject x,y")
-    box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    box = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
     return Subject(image, mask, tuple(float(v) for v in box))  # type: ignore[arg-type]
 
 
