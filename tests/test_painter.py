@@ -9,7 +9,8 @@ from torch import Tensor
 
 from mtransfer.draft import halo_px
 from mtransfer.field import FlowField, affine_flow
-from mtransfer.painter import Painter, in_256_levels
+from mtransfer.media.quantize import quantize_uint8
+from mtransfer.painter import Painter
 from mtransfer.part import load_tools
 from mtransfer.recipe import AnimateRecipe
 from mtransfer.run import Run, start
@@ -17,7 +18,7 @@ from mtransfer.warp import covered_mask, grow
 from mtransfer.window import WHOLE
 
 MASK = disc()[None, None]
-PHOTO = in_256_levels(disc_photo()[None])
+PHOTO = quantize_uint8(disc_photo()[None])
 
 
 def run(steps: int = 4) -> Run:
@@ -58,7 +59,7 @@ def test_a_frame_shows_the_subject_moved_and_nothing_else(sampled) -> None:
     assert (frame - shifted).abs()[:, :, inside[0, 0]].mean() < 0.03
     away = grow(torch.maximum(MASK, disc(40)[None, None]), 20) == 0
     assert torch.equal(frame[:, :, away[0, 0]], PHOTO[:, :, away[0, 0]])
-    assert torch.equal(frame, in_256_levels(frame))
+    assert torch.equal(frame, quantize_uint8(frame))
 
 
 @pytest.mark.parametrize("sampled", [False, True])
