@@ -21,15 +21,16 @@ from mtransfer.console import say
 from mtransfer.errors import InputError, MTransferError
 from mtransfer.field import FlowField
 from mtransfer.fieldio import save_field
-from mtransfer.flow import estimate_field
-from mtransfer.guidance import FlowModel
+from mtransfer.flow import FlowModel, estimate_field
+from mtransfer.flow_loading import load_reader
 from mtransfer.media.clip_position import require_pair
 from mtransfer.media.image import save_png
 from mtransfer.media.video import ClipReader
-from mtransfer.models import EMBEDDED_SIDE_PX, load_reader
 from mtransfer.motion.motion_segmentation import moving_subjects, subject_motion_px, sure_places
 from mtransfer.output import save_json
-from mtransfer.preview import sheet, with_flow
+from mtransfer.pipeline_loading import EMBEDDED_SIDE_PX
+from mtransfer.preview import sheet
+from mtransfer.visualize import with_flow
 from mtransfer.warp import grow
 
 SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")

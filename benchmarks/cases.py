@@ -13,8 +13,8 @@ from mtransfer.fieldio import DECODERS, load_field
 from mtransfer.fill import fill_motion
 from mtransfer.media.image import read_photo
 from mtransfer.metrics import Regions, region_masks
-from mtransfer.models import EMBEDDED_SIDE_PX
 from mtransfer.part import model_size
+from mtransfer.pipeline_loading import EMBEDDED_SIDE_PX
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,11 +14,13 @@ from torch import Tensor
 
 from benchmarks.cases import Problem, benchmark_problems
 from mtransfer.dragging import drag
+from mtransfer.flow_loading import load_judge
 from mtransfer.media.image import save_png
 from mtransfer.metrics import flow_error
-from mtransfer.models import load_judge, load_pipeline
 from mtransfer.output import save_json
-from mtransfer.preview import sheet, with_flow
+from mtransfer.pipeline_loading import load_pipeline
+from mtransfer.preview import sheet
+from mtransfer.visualize import with_flow
 
 CPU = torch.device("cpu")
 COLUMNS = ("handles", "updates", "before_px", "after_px", "share_left", "asked_px", "raft_error_px", "seconds")

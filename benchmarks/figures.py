@@ -5,8 +5,7 @@ import math
 from torch import Tensor
 
 from benchmarks.cases import Problem
-from mtransfer.flow import DisFlow
-from mtransfer.guidance import FlowModel
+from mtransfer.flow import DisFlow, FlowModel
 from mtransfer.metrics import appearance_kept, background_difference, fidelity, flow_error, vacated_residue
 from mtransfer.perceptual import clip_similarity, lpips
 from mtransfer.texture import roughness, seam_jump, sharpness

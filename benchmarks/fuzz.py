@@ -26,10 +26,10 @@ import torch
 from PIL import Image
 
 from mtransfer.console import strict_json
+from mtransfer.flow_loading import EMBEDDED_FLOW
 from mtransfer.job import run_to_folder
 from mtransfer.manifest import Manifest
 from mtransfer.media.video_writer import write_video
-from mtransfer.models import EMBEDDED_FLOW
 from mtransfer.recipe import EditRecipe, TransferRecipe
 
 LIMIT_S = 60.0
@@ -210,15 +210,15 @@ def _apart(job: Callable[[], int], limit_s: float) -> int:
 
 def _command(here: Path, case: Case, broken: Path) -> int:
     """The command, with stdout and stderr in files."""
-    from mtransfer import cli, models
+    from mtransfer import cli, flow_loading
 
     os.chdir(here)
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), number)
     if case.kind == "weights":
-        models.EMBEDDED_FLOW = broken
-        models.load_flow_model.cache_clear()
-        models._weights_hash.cache_clear()
+        flow_loading.EMBEDDED_FLOW = broken
+        flow_loading.load_flow_model.cache_clear()
+        flow_loading._weights_hash.cache_clear()
     words = [word.format(file=broken.name) for word in case.words.split()]
     (here / OUT).mkdir() if words[0] == "flow" else None
     try:

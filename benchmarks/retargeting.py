@@ -34,9 +34,9 @@ def read_and_carried(case: ClipCase, flow_model: str, *, clip_mask_known: bool) 
         save_png(case.photo[0], photo)
         given = {"clip": clip, "photo": photo, "flow_model": flow_model, "device": "cpu"}
         subject = {"clip_subject": str(mask)} if clip_mask_known else {}
-        run, recipe = start(TransferRecipe, TransferRecipe.build(given | subject, []))
+        run, _ = start(TransferRecipe, TransferRecipe.build(given | subject, []))
         subjects = (_photo_subject(case),)
-        motion = read_motion(run, recipe, subjects, [len(case.frames) - 1], 0)
+        motion = read_motion(run.clip_reader, run.clip_motion_options(), subjects, [len(case.frames) - 1], 0)
         return retargeted(motion, subjects, 0).flow
 
 

@@ -22,8 +22,10 @@ from torchvision.models.optical_flow import RAFT
 from mtransfer.console import strict_json
 from mtransfer.denoiser import Denoiser, Prompt
 from mtransfer.draft import make_draft
-from mtransfer.guidance import FlowModel, MotionGuidance
-from mtransfer.models import load_flow_model, load_pipeline
+from mtransfer.flow import FlowModel
+from mtransfer.flow_loading import load_flow_model
+from mtransfer.guidance import MotionGuidance
+from mtransfer.pipeline_loading import load_pipeline
 from mtransfer.plan import Plan
 from mtransfer.raft import FlowNet, build_raft
 from mtransfer.sampler import MotionGuidedPipeline

@@ -23,7 +23,6 @@ from mtransfer.media.image import save_png
 from mtransfer.media.quantize import from_uint8
 from mtransfer.metrics import flow_error
 from mtransfer.painter import Painter
-from mtransfer.part import load_tools
 from mtransfer.plan import Callback
 from mtransfer.recipe import AnimateRecipe
 from mtransfer.render import warn_of_no_generator
@@ -89,9 +88,9 @@ def _painter(scene: Scene) -> Painter:
     run, tools, where = scene.run, None, WHOLE
     with run.stage("model"):
         if scene.recipe.sampler.steps:
-            tools, where = load_tools(run), scene.sampled_window()
+            tools, where = run.tools(), scene.sampled_window()
     with run.stage("plate"):
-        return Painter(run, tools, scene.photo.image[None].to(run.device), scene.mask, where)
+        return Painter(tools, scene.photo.image[None].to(run.device), scene.mask, where, run.recipe.seed)
 
 
 def _next(

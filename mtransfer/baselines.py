@@ -14,7 +14,7 @@ from torch import Tensor
 from mtransfer import peers
 from mtransfer.dragging import drag
 from mtransfer.errors import InputError
-from mtransfer.guidance import FlowModel
+from mtransfer.flow import FlowModel
 from mtransfer.instruction import instruction_of
 from mtransfer.media.quantize import from_uint8, to_uint8
 from mtransfer.sampler import MotionGuidedPipeline

@@ -7,7 +7,6 @@ largest, it is the one that fills the picture's border.
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Float64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
@@ -16,10 +15,8 @@ from mtransfer.field import FlowField
 from mtransfer.warp import pixel_grid, sample
 
 RANSAC_PX = 1.0
-TEXTURE_PX = 9  # side of the window looked at
 CLEARLY_BETTER = 0.95  # difference left by a moving camera over that left by a still one
 MOST_UNLIKE = 0.1  # of [0,1], by which what was covered or uncovered counts
-LEAST_SLOPE = 1.0  # levels of 255 a pixel, root mean square, in the flatter direction
 SAMPLES_A_SIDE = 48
 FEWEST = 16  # points to fit to
 MOTIONS = 3  # looked at for the one along the border
@@ -62,15 +59,6 @@ def _unlike(first: Tensor, second: Tensor, camera: Homography, outside: Tensor) 
     back = sample(second[None], apply(camera, pixel_grid(first[None])))
     gap = (back[0] - first).abs().mean(dim=0, keepdim=True).clamp_max(MOST_UNLIKE) * outside
     return float(gap.sum() / outside.sum().clamp_min(1))
-
-
-def textured(picture: Float[Tensor, "3 H W"]) -> Float[Tensor, "1 H W"]:
-    """1 where a picture has structure in two directions, so that flow there is sure (Shi and Tomasi, 1994), else 0."""
-    down, across = torch.gradient(255 * picture.mean(dim=0), dim=(0, 1))
-    products = torch.stack([across * across, down * down, across * down])[None]
-    a, b, c = F.avg_pool2d(products, TEXTURE_PX, stride=1, padding=TEXTURE_PX // 2, count_include_pad=False)[0]
-    smaller = (a + b) / 2 - (((a - b) / 2).square() + c.square()).sqrt()
-    return (smaller > LEAST_SLOPE**2).to(picture)[None]
 
 
 def camera_flow(homography: Homography, like: Float[Tensor, "B C H W"]) -> Float[Tensor, "1 2 H W"]:

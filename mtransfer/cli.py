@@ -105,7 +105,8 @@ def do(recipe: Recipe, own: dict[str, Any], wanted_mask: str | None = None) -> N
             wanted_mask=wanted_mask,
         )
     if recipe.model == "auto" and recipe.sampler.steps and not quiet:
-        from mtransfer.models import auto_in_words, choose_device
+        from mtransfer.devices import choose_device
+        from mtransfer.pipeline_loading import auto_in_words
 
         console.say(f"model: {auto_in_words(choose_device(recipe.device))}")
     console.show(lines, as_json=own["json_"])

@@ -163,7 +163,7 @@ def default_workers(device: str) -> int:
 
 def is_cpu(device: str) -> bool:
     """Whether a recipe's device comes to be the processor."""
-    from mtransfer.models import choose_device
+    from mtransfer.devices import choose_device
 
     return choose_device(device).type == "cpu"
 

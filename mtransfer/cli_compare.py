@@ -72,8 +72,9 @@ def compare(
 
 
 def _evaluate(results: list[Path], photo: Path | None, device: str, *, as_csv: bool, as_json: bool) -> None:
-    from mtransfer.evaluate import find_results, measure, read_result
-    from mtransfer.models import choose_device
+    from mtransfer.devices import choose_device
+    from mtransfer.evaluate import measure
+    from mtransfer.results import find_results, read_result
 
     if as_csv and as_json:
         raise InputError("--csv and --json: give one of them")
@@ -126,8 +127,9 @@ def compare_to_folder(asked: "Asked", out: Path, *, overwrite: bool, report: "Re
     from mtransfer.job import versions
     from mtransfer.media.image import save_png
     from mtransfer.output import save_json, staged
-    from mtransfer.preview import sheet, with_flow
+    from mtransfer.preview import sheet
     from mtransfer.report import page
+    from mtransfer.visualize import with_flow
 
     with staged(out, overwrite=overwrite) as stage:
         found = run_all(asked, stage / "flow.npz", report)

@@ -32,13 +32,14 @@ def flow(
 def _flow(
     clip: Path, output: Path, pair: str, flow_model: str, deinterlace: Any, device: str, overwrite: bool
 ) -> dict[str, Any]:
+    from mtransfer.devices import choose_device
     from mtransfer.field import resize
     from mtransfer.fieldio import ENCODERS, save_field
     from mtransfer.flow import estimate_field
+    from mtransfer.flow_loading import load_reader, reading_side_px
     from mtransfer.media.clip_position import parse_pair
     from mtransfer.media.sizes import require_size, shrunk
     from mtransfer.media.video import ClipReader
-    from mtransfer.models import choose_device, load_reader, reading_side_px
 
     if output.suffix.lower() not in ENCODERS:
         raise InputError(f"-o {output}: its suffix must be one of {' '.join(ENCODERS)}")

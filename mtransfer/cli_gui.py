@@ -34,7 +34,7 @@ def _serve(host: str, port: int, model: str, auth: str) -> None:
         raise InputError("--auth: write it as user:password")
     _require_free(host, port)
     from mtransfer.gui import serve
-    from mtransfer.models import resolve_model
+    from mtransfer.pipeline_loading import resolve_model
 
     resolve_model(model)
     console.say(f"mtransfer: http://{f'[{host}]' if ':' in host else host}:{port}   (stop with Ctrl-C)")

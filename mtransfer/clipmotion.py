@@ -1,13 +1,13 @@
 """The motion of a clip's subjects, read through its frames and put onto a photo's subjects frame by frame.
 
-    motion = read_motion(run, recipe, photo_subjects, frames, reference)   # once a clip; read flow is cached on disk
+    motion = read_motion(reader, options, photo_subjects, frames, reference)   # once a clip; flow is cached on disk
     for index, frame in enumerate(motion.frames):
-        flow = retargeted(motion, photo_subjects, index, strength=recipe.strength, strength_mask=grey)
+        flow = retargeted(motion, photo_subjects, index, strength=1.0, strength_mask=grey)
 
 `flow` is a FlowField with T = 1 at the photo's size, of the motion from the reference frame to `motion.frames[index]`:
 zero for the reference frame itself and outside the photo's subjects. With `camera == "photo"` the photo itself is to be
 moved first, by `camera_on_photo(motion, index, size)`, and the flow is of the subjects before that.
-Which frames there are to take: `shots.choose_shot(run.clip_reader, recipe.shot, frames)`, whose Shot has `first` and
+Which frames there are to take: `shots.choose_shot(reader, options.shot, frames)`, whose Shot has `first` and
 `end`.
 """
 
@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from mtransfer.camera import fit_cameras, resized, steadied, textured, without_camera
+from mtransfer.camera import fit_cameras, resized, steadied, without_camera
 from mtransfer.clipreading import Reading, read_clip
-from mtransfer.console import tell, warn
+from mtransfer.console import Report, tell, warn
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.media.clip_position import require_pair
@@ -29,21 +29,39 @@ from mtransfer.media.sizes import require_size
 from mtransfer.media.video import Clip, ClipReader
 from mtransfer.motion.mask_propagation import track, within
 from mtransfer.motion.motion_segmentation import moving_subjects, sure_places
-from mtransfer.recipe import ClipRecipe
-from mtransfer.retarget import Fit, fit_subjects, retarget
-from mtransfer.run import Run
+from mtransfer.retarget import Align, Fit, fit_subjects, retarget
 from mtransfer.shots import choose_shot, warn_of_shots
 from mtransfer.smoothing import smooth_over_time
 from mtransfer.subject.prompt import object_number, specs_of
 from mtransfer.subject.segment import segment
 from mtransfer.subject.shape import faces_the_other_way, likeness
 from mtransfer.subject.subject import Subject, subject_from_mask
+from mtransfer.texture_mask import texture_mask
 from mtransfer.warp import grow
 
 MOVING = "moving"  # the subject of a clip when none is named
 CLEARLY_MORE_ALIKE = 0.02  # of overlap, for a frame to be the reference instead of the first
 HALO_SHARE = 0.04  # of the long side, around a subject
 LEAST_SHARE = 0.02  # of a subject that must be known in a frame
+
+
+@dataclass(frozen=True)
+class ClipMotionOptions:
+    """How a clip is read and put onto a photo; the fields are those of the recipe's options of these names.
+
+    A `draft` reads coarsely.
+    """
+
+    flow_model: str
+    shot: int
+    clip_subject: str
+    camera: str
+    align: Align
+    turn: bool
+    mirror: bool | None
+    device: torch.device
+    report: Report
+    draft: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +85,8 @@ class ClipMotion:
 
 
 def read_motion(
-    run: Run,
-    recipe: ClipRecipe,
+    reader: ClipReader,
+    options: ClipMotionOptions,
     photo_subjects: Sequence[Subject],
     frames: Sequence[int],
     reference: int | None = None,
@@ -81,26 +99,27 @@ def read_motion(
     pair in order. `quick`, as drafts always are, for a first look. Raises InputError for frames across a cut, for
     nothing that moves and for a subject that is not there.
     """
-    reader = run.clip_reader
     require_pair(reader.clip)
     require_size(reader.clip.size, str(reader.path))
     wanted = tuple(frames)
-    shot = choose_shot(reader, recipe.shot, wanted if reference is None else (reference, *wanted))
+    shot = choose_shot(reader, options.shot, wanted if reference is None else (reference, *wanted))
     if not quick:  # else it is read once more
         warn_of_shots(reader, shot)
     start = wanted[0] if reference is None else reference
-    reading = read_clip(run, reader, recipe.flow_model, (start, *wanted), quick=quick or recipe.sampler.steps == 0)
+    reading = read_clip(
+        reader, options.flow_model, (start, *wanted), options.device, options.report, quick=quick or options.draft
+    )
     field = reading.flow_from(start, wanted)
-    subjects = _clip_subjects(recipe, reader, reading, start, field, len(photo_subjects))
+    subjects = _clip_subjects(options, reader, reading, start, field, len(photo_subjects))
     masks = track(torch.cat([each.mask for each in subjects]), *reading.path(start, wanted))
     if reference is None and (best := _most_alike(masks, photo_subjects, wanted)) != start:
         start, subjects = best, _subjects_at(reading, best, masks[wanted.index(best)])
         field = reading.flow_from(start, wanted)
-    return _motion(recipe, reader.clip, reading, start, wanted, subjects, masks, field, photo_subjects)
+    return _motion(options, reader.clip, reading, start, wanted, subjects, masks, field, photo_subjects)
 
 
 def _motion(
-    recipe: ClipRecipe,
+    options: ClipMotionOptions,
     clip: Clip,
     reading: Reading,
     start: int,
@@ -111,13 +130,13 @@ def _motion(
     photo_subjects: Sequence[Subject],
 ) -> ClipMotion:
     everything = torch.cat([each.mask for each in subjects]).amax(dim=0, keepdim=True)
-    cameras = _cameras(recipe, field, everything, reading.picture(start), reading.pictures_of(wanted))
+    cameras = _cameras(options, field, everything, reading.picture(start), reading.pictures_of(wanted))
     still = FlowField(without_camera(field.flow, cameras), within(field, everything, masks))
     *times, start_time = clip.times_in_frames([*wanted, start])
     still = _held(smooth_over_time(still, torch.tensor(times), start_time), everything, wanted)
-    mirror = _mirrored(recipe, subjects[0], photo_subjects[0])
+    mirror = _mirrored(options, subjects[0], photo_subjects[0])
     fits = tuple(
-        fit_subjects(own, photo, recipe.align, turn=recipe.turn, mirror=mirror)
+        fit_subjects(own, photo, options.align, turn=options.turn, mirror=mirror)
         for own, photo in zip(subjects, photo_subjects, strict=True)
     )
     picture = reading.picture(start)
@@ -157,15 +176,15 @@ def camera_on_photo(motion: ClipMotion, index: int, size: tuple[int, int]) -> Fl
 
 
 def _clip_subjects(
-    recipe: ClipRecipe, reader: ClipReader, reading: Reading, start: int, field: FlowField, count: int
+    options: ClipMotionOptions, reader: ClipReader, reading: Reading, start: int, field: FlowField, count: int
 ) -> tuple[Subject, ...]:
     picture = reading.picture(start)
-    if recipe.clip_subject in ("auto", MOVING):
+    if options.clip_subject in ("auto", MOVING):
         try:
             return moving_subjects(picture, field, count, sure_places(picture))
         except InputError as error:
             raise InputError(f"{reader.path}: {error}") from None
-    specs = specs_of(recipe.clip_subject)
+    specs = specs_of(options.clip_subject)
     numbers = [object_number(spec) for spec in specs]
     if len(specs) == count == 1 and numbers[0] is not None:
         return moving_subjects(picture, field, numbers[0], sure_places(picture))[-1:]
@@ -193,13 +212,13 @@ def _most_alike(masks: Bool[Tensor, "T S h w"], photo_subjects: Sequence[Subject
 
 
 def _cameras(
-    recipe: ClipRecipe, field: FlowField, subjects: Tensor, picture: Tensor, others: Tensor
+    options: ClipMotionOptions, field: FlowField, subjects: Tensor, picture: Tensor, others: Tensor
 ) -> Float64[Tensor, "T 3 3"]:
-    if recipe.camera == "keep" or recipe.clip_subject == "all":
+    if options.camera == "keep" or options.clip_subject == "all":
         return torch.eye(3, dtype=torch.float64).expand(len(field.flow), -1, -1)
     # Flow carries a subject's motion into the plain ground around it.
     reach = round(HALO_SHARE * max(field.size))
-    outside = (1 - grow(subjects[None], reach)[0]) * textured(picture)
+    outside = (1 - grow(subjects[None], reach)[0]) * texture_mask(picture)
     return steadied(fit_cameras(field, outside), picture, others, outside)
 
 
@@ -217,10 +236,10 @@ def _held(field: FlowField, subjects: Float[Tensor, "1 h w"], frames: tuple[int,
     return FlowField(field.flow[nearest], field.confidence[nearest])
 
 
-def _mirrored(recipe: ClipRecipe, own: Subject, photo: Subject) -> bool:
+def _mirrored(options: ClipMotionOptions, own: Subject, photo: Subject) -> bool:
     """Whether the motion is mirrored: as asked for, else where the subjects' silhouettes clearly face apart."""
-    if recipe.mirror is not None or recipe.align == "none":
-        return bool(recipe.mirror)
+    if options.mirror is not None or options.align == "none":
+        return bool(options.mirror)
     mirror = faces_the_other_way(own.mask, photo.mask)
     if mirror:
         tell("mirrored: the photo's subject faces the other way than the clip's; --no-mirror undoes it")

@@ -11,15 +11,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mtransfer.cache import remember
+from mtransfer.console import Report
 from mtransfer.field import FlowField
-from mtransfer.guidance import FlowModel
+from mtransfer.flow import FlowModel
+from mtransfer.flow_loading import flow_model_id, load_reader, reading_side_px
 from mtransfer.longflow import Links, Pictures, as_floats, follow, read_links
 from mtransfer.media.sizes import shrunk
 from mtransfer.media.video import ClipReader
-from mtransfer.models import flow_model_id, reading_side_px
 from mtransfer.raft import FlowNet
 from mtransfer.reading import FusedFlow, ThriftyFlow
-from mtransfer.run import Run
 
 MOST_LINKS = 12  # between two wanted frames: more would add errors and time
 QUICK_UPDATES, QUICK_LEVELS = 4, 1
@@ -59,8 +59,13 @@ class Reading:
         return FlowField(held["flow"], held["confidence"])
 
 
-def read_clip(run: Run, reader: ClipReader, flow_model: str, frames: Sequence[int], *, quick: bool) -> Reading:
-    """Read a clip from the first to the last of `frames`; `quick` is for previews, where large motions may get lost."""
+def read_clip(
+    reader: ClipReader, flow_model: str, frames: Sequence[int], device: torch.device, report: Report, *, quick: bool
+) -> Reading:
+    """Read a clip from the first to the last of `frames` with the flow estimator that `flow_model` names.
+
+    `quick` is for previews, where large motions may get lost. Raises InputError and ModelError.
+    """
     stations = between(frames)
     side = max(shrunk(reader.clip.size, reading_side_px(flow_model)))
     pictures = torch.from_numpy(np.stack(list(reader.walk(stations, side)))).permute(0, 3, 1, 2).contiguous()
@@ -69,19 +74,18 @@ def read_clip(run: Run, reader: ClipReader, flow_model: str, frames: Sequence[in
         "frames": stations,
         "size": pictures.shape[-2:],
         "model": flow_model_id(flow_model),
-        "device": run.device.type,
+        "device": device.type,
         "quick": quick,
         "flow": "float32",
     }
 
     def read() -> dict[str, Tensor]:
-        links = read_links(
-            _reader(run, quick), pictures, run.device, lambda done, total: run.report("clip", done, total, None)
-        )
+        estimator = _estimator(flow_model, device, quick)
+        links = read_links(estimator, pictures, device, lambda done, total: report("clip", done, total, None))
         return {"forward": links.forward, "backward": links.backward}
 
     held = remember("links", key, read)
-    return Reading(tuple(stations), pictures, Links(held["forward"], held["backward"]), run.device, key)
+    return Reading(tuple(stations), pictures, Links(held["forward"], held["backward"]), device, key)
 
 
 def between(frames: Sequence[int]) -> list[int]:
@@ -94,8 +98,8 @@ def between(frames: Sequence[int]) -> list[int]:
     return stations
 
 
-def _reader(run: Run, quick: bool) -> FlowModel:
-    reader = run.reader()
+def _estimator(flow_model: str, device: torch.device, quick: bool) -> FlowModel:
+    reader = load_reader(flow_model, device)
     if not isinstance(reader, FusedFlow):
         return reader
     if not quick:

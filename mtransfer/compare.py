@@ -24,9 +24,10 @@ from mtransfer.errors import MTransferError
 from mtransfer.evaluate import Edit, measure
 from mtransfer.field import FlowField, resize
 from mtransfer.fieldio import save_field
+from mtransfer.flow_loading import load_flow_model
 from mtransfer.instruction import instruction_of
-from mtransfer.models import STABLE_DIFFUSION_SIDE_PX, load_flow_model, model_side_px
 from mtransfer.part import model_size
+from mtransfer.pipeline_loading import STABLE_DIFFUSION_SIDE_PX, model_side_px
 from mtransfer.recipe import EditRecipe, TransferRecipe
 from mtransfer.render import SURROUNDINGS_SHARE
 from mtransfer.run import pipeline_of

@@ -138,7 +138,8 @@ def _mend_cuda(built_with: str | None) -> str:
 def _embedded() -> Iterator[Finding]:
     import torch
 
-    from mtransfer.models import load_flow_model, load_pipeline
+    from mtransfer.flow_loading import load_flow_model
+    from mtransfer.pipeline_loading import load_pipeline
     from mtransfer.subject.mobile_sam import load_nets
     from mtransfer.subject.saliency import load_net
 
@@ -201,7 +202,9 @@ def _is_altered(path: Path) -> bool:
 
 
 def _chosen() -> Iterator[Finding]:
-    from mtransfer.models import auto_in_words, choose_device, choose_dtype, resolve_flow_model
+    from mtransfer.devices import choose_device, choose_dtype
+    from mtransfer.flow_loading import resolve_flow_model
+    from mtransfer.pipeline_loading import auto_in_words
 
     device = choose_device("auto")
     dtype = str(choose_dtype("auto", device)).removeprefix("torch.")

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 from torch import Tensor
-from torchvision.utils import flow_to_image
 
 from mtransfer.errors import InputError
 from mtransfer.warp import backward_warp, lengths, pixel_grid
@@ -196,11 +195,3 @@ def _grid64(size: Size) -> Float[Tensor, "2 H W"]:
     if min(size) < 1:
         raise InputError(f"a flow of {size[0]} x {size[1]} pixels has no pixels; both sides must be at least 1")
     return pixel_grid(torch.empty(1, 1, *size, dtype=torch.float64))[0]
-
-
-def to_image(flow: Float[Tensor, "2 H W"]) -> Float32[Tensor, "3 H W"]:
-    """Colour-wheel picture of a flow [2,H,W] in pixels: float32[3,H,W] in [0,1]; hue is direction, white is still.
-
-    Saturation is relative to the longest vector of this flow. The wheel of Baker et al., IJCV 2011.
-    """
-    return flow_to_image(flow.float()).float() / 255

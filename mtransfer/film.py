@@ -1,15 +1,10 @@
-"""Frames as files that play: GIF, two films side by side, and a sheet of numbered frames.
-
-Frames are float32[3,H,W] in [0,1] and are taken one by one; a GIF alone holds them all, at its own small size.
-"""
+"""GIFs: frames float32[3,H,W] in [0,1] as an animation of one palette, at their own small size."""
 
 import itertools
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from numpy.typing import NDArray
@@ -17,16 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 from mtransfer.media.quantize import to_uint8
-from mtransfer.preview import sheet
 
 GIF_SIDE_PX = 480  # larger ones are too heavy to share
 GIF_SHORTEST_MS = 20  # what lasts less is shown for 100 ms by browsers
 ROUNDING_CS = 1e-6
 COLOURS, DITHER_LEVELS = 256, 5  # of a GIF; how far, of 255, its ordered dither moves a colour
 PALETTE_FRAMES, PALETTE_SIDE_PX = 12, 160  # the palette is made of so many frames, at most so large
-SHEET_FRAMES, SHEET_COLUMNS = 48, 6
-SIDE_BY_SIDE_PX = 480  # height
-GAP_PX = 8
 
 Frame = Float[Tensor, "3 _ _"]  # sizes may differ between the films of one call
 
@@ -108,23 +99,3 @@ def _durations_ms(shown_s: Sequence[float]) -> list[int]:
 def spread(count: int, most: int) -> list[int]:
     """At most `most` of `count` places, evenly spread from the first to the last."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
-
-
-def contact_sheet(frames: Callable[[int], Frame], numbers: Sequence[int]) -> Float[Tensor, "3 h w"]:
-    """Labelled frames in rows, `numbers` their numbers in the clip; of many frames SHEET_FRAMES evenly chosen."""
-    chosen = spread(len(numbers), SHEET_FRAMES)
-    columns = min(SHEET_COLUMNS, math.ceil(math.sqrt(len(chosen))))
-    return sheet([(f"{index} (clip {numbers[index]})", frames(index)) for index in chosen], columns)
-
-
-def side_by_side(left: Iterable[Frame], right: Iterable[Frame]) -> Iterator[Frame]:
-    """Pairs of frames beside each other on white, all of one height."""
-    for pair in zip(left, right, strict=True):
-        first, second = (_of_height(frame, min(SIDE_BY_SIDE_PX, pair[1].shape[-2])) for frame in pair)
-        yield torch.cat([first, first.new_ones(3, first.shape[1], GAP_PX), second], dim=2)
-
-
-def _of_height(frame: Tensor, height: int) -> Tensor:
-    size = (height, max(1, round(frame.shape[-1] * height / frame.shape[-2])))
-    mode = "area" if height < frame.shape[-2] else "bicubic"
-    return F.interpolate(frame[None], size, mode=mode)[0].clamp(0, 1)

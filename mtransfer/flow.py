@@ -12,10 +12,21 @@ from torch import Tensor
 
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
-from mtransfer.guidance import FlowModel
 from mtransfer.media.quantize import to_uint8
 from mtransfer.media.sizes import LEAST_PX
 from mtransfer.warp import backward_warp
+
+
+@runtime_checkable
+class FlowModel(Protocol):
+    """A differentiable flow estimator that remembers its source image."""
+
+    def encode(self, source: Float[Tensor, "B 3 H W"]) -> None:
+        """Remember `source`, in [0,1]."""
+
+    def flow(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 2 H W"]:
+        """Forward flow in pixels from the source to `image`, in [0,1]; differentiable in `image`."""
+        ...
 
 
 @runtime_checkable

@@ -5,8 +5,8 @@ from torch import Tensor
 
 from mtransfer.console import Report
 from mtransfer.errors import InputError
-from mtransfer.models import model_side_px
 from mtransfer.part import SHORTEST_SIDE_PX
+from mtransfer.pipeline_loading import model_side_px
 from mtransfer.recipe import GenerateRecipe
 from mtransfer.run import pipeline_of, settled
 from mtransfer.sampler import SIDE_MULTIPLE

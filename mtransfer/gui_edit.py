@@ -16,13 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from mtransfer.draft import FEATHER_PX, halo_px, make_draft, take_out
-from mtransfer.elementary import elementary_field
+from mtransfer.elementary import EditMotion, elementary_field
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.media.sizes import shrunk
-from mtransfer.preview import with_flow
-from mtransfer.recipe import EditRecipe
 from mtransfer.subject.subject import Subject, subject_from_mask
+from mtransfer.visualize import with_flow
 from mtransfer.window import Window, swept
 
 PREVIEW_SIDE_PX = 256  # at which a drag is answered in some 25 ms of one core
@@ -38,7 +37,7 @@ Shown = Literal["picture", "flow"]
 
 
 class Motion(BaseModel):
-    """What one object does, as in EditRecipe: scaled, stretched, rotated, translated, then bent by pins."""
+    """What one object does, as in EditMotion: scaled, stretched, rotated, translated, then bent by pins."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -56,21 +55,20 @@ class Motion(BaseModel):
         return self.model_copy(update={"pins": ()}) == Motion() and not any(pin[2] or pin[3] for pin in self.pins)
 
 
-def recipe_of(motion: Motion, share: float = 1.0) -> EditRecipe:
-    """The recipe of `mtransfer edit` that says the same, for a picture `share` times as large as the photo."""
+def edit_motion(motion: Motion, share: float = 1.0) -> EditMotion:
+    """What `mtransfer edit` would be asked for the same, for a picture `share` times as large as the photo."""
 
     def shown(value: float) -> float:  # the centre of a pixel stays one
         return (value + 0.5) * share - 0.5
 
     pins = [f"{shown(x)!r},{shown(y)!r}:{dx * share!r},{dy * share!r}" for x, y, dx, dy in motion.pins]
-    values = {
-        "translate": f"{motion.dx * share!r},{motion.dy * share!r}",
-        "rotate": motion.rotate,
-        "scale": motion.scale,
-        "stretch": f"{motion.sx!r},{motion.sy!r}",
-        "pin": tuple(pins),
-    }
-    return EditRecipe.build({"photo": ".", "preset": "draft", **values}, [])
+    return EditMotion(
+        translate=f"{motion.dx * share!r},{motion.dy * share!r}",
+        rotate=motion.rotate,
+        scale=motion.scale,
+        stretch=f"{motion.sx!r},{motion.sy!r}",
+        pin=tuple(pins),
+    )
 
 
 def field_of(subjects: Sequence[Subject], motions: Sequence[Motion], share: float = 1.0) -> FlowField:
@@ -80,7 +78,7 @@ def field_of(subjects: Sequence[Subject], motions: Sequence[Motion], share: floa
     """
     total = torch.zeros_like(subjects[0].mask).expand(3, -1, -1)
     for subject, motion in reversed(list(zip(subjects, motions, strict=True))):
-        own = elementary_field(recipe_of(motion, share), subject)
+        own = elementary_field(edit_motion(motion, share), subject)
         total = torch.where(subject.mask > 0, torch.cat([own.flow, own.confidence], dim=1)[0], total)
     return FlowField(total[None, :2].contiguous(), total[None, 2:].contiguous())
 

@@ -12,19 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mtransfer.flow import FlowModel
 from mtransfer.warp import backward_warp, occlusion_mask
-
-
-@runtime_checkable
-class FlowModel(Protocol):
-    """A differentiable flow estimator that remembers its source image."""
-
-    def encode(self, source: Float[Tensor, "B 3 H W"]) -> None:
-        """Remember `source`, in [0,1]."""
-
-    def flow(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 2 H W"]:
-        """Forward flow in pixels from the source to `image`, in [0,1]; differentiable in `image`."""
-        ...
 
 
 @runtime_checkable

@@ -15,8 +15,7 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from mtransfer.field import FlowField, compose
-from mtransfer.flow import DisFlow, both_ways, consistency
-from mtransfer.guidance import FlowModel
+from mtransfer.flow import DisFlow, FlowModel, both_ways, consistency
 from mtransfer.warp import backward_warp, pixel_grid
 
 BATCH = 8  # links read together

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mtransfer.fill import fill_smooth
-from mtransfer.flow import estimate
-from mtransfer.guidance import FlowModel, flow_term
+from mtransfer.flow import FlowModel, estimate
+from mtransfer.guidance import flow_term
 from mtransfer.media.quantize import quantize_uint8
 from mtransfer.media.sizes import shrunk
 from mtransfer.warp import backward_warp, covered_mask, grow, invert_flow, lengths, occlusion_mask, pixel_grid, sample

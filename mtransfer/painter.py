@@ -15,12 +15,11 @@ from torch import Tensor
 from mtransfer.draft import FEATHER_PX, Draft, blend, feather, halo_px, make_draft, take_out
 from mtransfer.field import FlowField, resize
 from mtransfer.media.quantize import quantize_uint8
-from mtransfer.part import Tools, cut, sample_parts, size_to_sample
+from mtransfer.part import SamplingTools, cut, sample_parts, size_to_sample
 from mtransfer.plan import Callback
-from mtransfer.run import Run
 from mtransfer.splat import extend_flow
 from mtransfer.warp import INVERTED_SIDE_PX, RING_PX, grow, invert_flow, pixel_grid, sample
-from mtransfer.window import Window
+from mtransfer.window import WHOLE, Window
 
 QUICK_SIDE_PX = 320  # of larger pictures the motion of a quick look is inverted on every n-th pixel
 
@@ -41,8 +40,10 @@ class Painter:
     pixels, the mean absolute difference of these pixels, in levels of 255.
     """
 
-    def __init__(self, run: Run, tools: Tools | None, own: Tensor, mask: Tensor, where: Window) -> None:
-        self.run, self.tools, self.own, self.mask, self.where = run, tools, own, mask, where
+    def __init__(
+        self, tools: SamplingTools | None, own: Tensor, mask: Tensor, where: Window = WHOLE, seed: int = 0
+    ) -> None:
+        self.seed, self.tools, self.own, self.mask, self.where = seed, tools, own, mask, where
         self.plate = take_out(own, mask)
         self.evaluations, self.flicker = 0, list[float]()
         self._settled = torch.zeros_like(mask)
@@ -58,8 +59,7 @@ class Painter:
         edited = blend(self.own, draft.image, draft.edit)
         if self.tools is not None:
             part = cut(flow, self.own, self.mask, self.plate, draft, self.where)
-            seeds = [self.run.recipe.seed]
-            painted, evaluations = sample_parts(self.run, self.tools, [part], seeds, on_step, self._carried(flow))
+            painted, evaluations = sample_parts(self.tools, [part], [self.seed], on_step, self._carried(flow))
             edited[..., self.where[0], self.where[1]] = painted[0]
             edited += feather(grow(self._still(draft), FEATHER_PX)) * self._settled * (self.plate - edited)
             self.evaluations += evaluations
@@ -110,7 +110,7 @@ class Painter:
     def _size(self) -> tuple[int, int]:
         assert self.tools is not None
         rows, columns = self.where
-        return size_to_sample(self.run, self.tools, self.own[..., rows, columns])
+        return size_to_sample(self.tools, self.own[..., rows, columns])
 
     def _small(self, flow: FlowField) -> FlowField:
         rows, columns = self.where

@@ -5,18 +5,15 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor
 
 from mtransfer.draft import Draft, blend
-from mtransfer.errors import InputError
 from mtransfer.field import FlowField, resize
-from mtransfer.guidance import FlowModel
-from mtransfer.models import model_side_px
+from mtransfer.flow import FlowModel
+from mtransfer.guidance import EnergyTerm
 from mtransfer.plan import Callback
-from mtransfer.recipe import PhotoRecipe
-from mtransfer.run import Run
 from mtransfer.sampler import SIDE_MULTIPLE, MotionGuidedPipeline
+from mtransfer.settings import SamplerSettings
 from mtransfer.window import Window
 
 SHORTEST_SIDE_PX = 128
@@ -24,12 +21,21 @@ ALIKE = 0.05  # of 1: pictures that differ by more show different things
 
 
 @dataclass(frozen=True)
-class Tools:
-    """What sampling needs that is loaded once: the pipeline, the flow net that guides, a generated photo's noise."""
+class SamplingTools:
+    """What sampling needs that is the same for every part of a job.
+
+    The pipeline, the model's long side in pixels, the flow net that guides, the noise of a generated photo, the
+    sampler's settings, prompts, and further terms of the energy.
+    """
 
     pipe: MotionGuidedPipeline
+    side_px: int
     guide: FlowModel
     noise: Tensor | None
+    settings: SamplerSettings
+    prompt: str = ""
+    negative_prompt: str = ""
+    energy_terms: Sequence[EnergyTerm] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,21 +60,15 @@ def cut(flow: FlowField, own: Tensor, mask: Tensor, background: Tensor, draft: D
     return Part(FlowField(flow.flow[..., rows, columns], flow.confidence[..., rows, columns]), *pictures)
 
 
-def load_tools(run: Run) -> Tools:
-    """The tools that a run's recipe names. Raises ModelError and InputError for what is not there."""
-    return Tools(run.pipeline(), run.guide(), _noise(run.recipe))
-
-
-def size_to_sample(run: Run, tools: Tools, own: Tensor) -> tuple[int, int]:
+def size_to_sample(tools: SamplingTools, own: Tensor) -> tuple[int, int]:
     """(H, W) at which a part that shows `own` is sampled."""
     # A generated photo keeps its size, for which alone its noise is right.
-    side = model_side_px(run.recipe.model) if tools.noise is None else max(own.shape[-2:])
+    side = tools.side_px if tools.noise is None else max(own.shape[-2:])
     return model_size((own.shape[-2], own.shape[-1]), side)
 
 
 def sample_parts(
-    run: Run,
-    tools: Tools,
+    tools: SamplingTools,
     parts: Sequence[Part],
     seeds: Sequence[int],
     on_step: Callback,
@@ -80,8 +80,7 @@ def sample_parts(
     warp at the photo's own size, so moved detail stays as sharp as the photo; what began otherwise gets its detail from
     `with_detail`. `carried`, at the size to sample, is added to the start beforehand.
     """
-    settings = run.recipe.sampler.model_copy(update={"snap_mask": False})  # the part's has been
-    size = size_to_sample(run, tools, parts[0].own)
+    size = size_to_sample(tools, parts[0].own)
 
     def small(name: str) -> Tensor:
         return torch.cat([F.interpolate(getattr(part, name), size, mode="area") for part in parts])
@@ -91,19 +90,19 @@ def sample_parts(
         own,
         torch.cat([resize(part.flow, size).flow for part in parts]),
         tools.guide,
-        settings,
+        tools.settings,
         mask=small("mask"),
         background=small("background"),
-        prompt=run.recipe.prompt,
-        negative_prompt=run.recipe.negative_prompt,
+        prompt=tools.prompt,
+        negative_prompt=tools.negative_prompt,
         noise=tools.noise,
         carried=carried,
-        energy_terms=run.energy_terms,
+        energy_terms=tools.energy_terms,
         generator=[torch.Generator().manual_seed(seed) for seed in seeds],
         callback_on_step_end=on_step,
         output_type="pt",
     )
-    if settings.start == "warp":
+    if tools.settings.start == "warp":
         pairs = zip(parts, (result.images - result.draft.image).split(1), strict=True)
         larger = [part.start + _enlarged(change, part) for part, change in pairs]
     else:
@@ -125,15 +124,6 @@ def with_detail(part: Part, sampled: Tensor) -> Tensor:
         share = left * F.interpolate(alike, left.shape[-2:], mode="bilinear", align_corners=False)
         image, left = image + share * (sharp - _enlarged(small, part)), left - share
     return image
-
-
-def _noise(recipe: PhotoRecipe) -> Tensor | None:
-    if recipe.noise is None:
-        return None
-    try:
-        return load_file(recipe.noise)["noise"]
-    except Exception as error:
-        raise InputError(f"{recipe.noise}: not a noise file of mtransfer generate ({type(error).__name__})") from error
 
 
 def model_size(size: tuple[int, int], long_side: int) -> tuple[int, int]:

@@ -16,7 +16,8 @@ from mtransfer.denoiser import Denoiser, Prompt
 from mtransfer.draft import Draft
 from mtransfer.errors import InputError, ModelError
 from mtransfer.field import FlowField, resize
-from mtransfer.guidance import EnergyTerm, FlowModel, MotionGuidance
+from mtransfer.flow import FlowModel
+from mtransfer.guidance import EnergyTerm, MotionGuidance
 from mtransfer.loop import Anchor, Guide, Step, Timesteps, ddim_timesteps, invert, sample_steps
 from mtransfer.settings import SamplerSettings, guided
 

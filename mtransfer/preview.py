@@ -1,41 +1,24 @@
-"""The preview sheet: what was seen in the clip, what was made of it, and the result, side by side with labels."""
+"""Sheets of labelled pictures, and two films side by side. Frames are float32[3,H,W] in [0,1]."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import cv2
 import numpy as np
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from mtransfer.field import FlowField, resize, to_image
+from mtransfer.film import spread
 from mtransfer.media.quantize import from_uint8, to_uint8
 
 PANEL_PX, LABEL_PX, COLUMNS = 320, 26, 4
-ARROWS_ACROSS = 14
-DRAWN_PX = 1280  # long side at which a flow is drawn at most
+SHEET_FRAMES, SHEET_COLUMNS = 48, 6
+SIDE_BY_SIDE_PX = 480  # height
+GAP_PX = 8
 
-
-def with_flow(image: Float[Tensor, "3 H W"], flow: Float[Tensor, "2 H W"]) -> Float[Tensor, "3 h w"]:
-    """An image with the flow over it: colour where it moves, and arrows of true length. Large ones are shrunk."""
-    scale = DRAWN_PX / max(image.shape[-2:])
-    if scale < 1:
-        size = round(image.shape[-2] * scale), round(image.shape[-1] * scale)
-        image = F.interpolate(image[None], size, mode="area")[0]
-        flow = resize(FlowField.from_flow(flow[None]), size).flow[0]
-    moving = flow.ne(0).any(dim=0, keepdim=True).to(image)
-    tinted = image * (1 - 0.55 * moving) + 0.55 * moving * to_image(flow)
-    canvas = np.ascontiguousarray((255 * tinted.clamp(0, 1)).byte().permute(1, 2, 0).cpu().numpy())
-    step = max(8, max(image.shape[-2:]) // ARROWS_ACROSS)
-    width = max(1, max(image.shape[-2:]) // 320)
-    for y in range(step // 2, image.shape[-2], step):
-        for x in range(step // 2, image.shape[-1], step):
-            dx, dy = (float(v) for v in flow[:, y, x])
-            if dx or dy:
-                cv2.arrowedLine(
-                    canvas, (x, y), (round(x + dx), round(y + dy)), (20, 20, 20), width, cv2.LINE_AA, 0, 0.25
-                )
-    return from_uint8(canvas).to(image)
+Frame = Float[Tensor, "3 _ _"]  # sizes may differ between the films of one call
 
 
 def sheet(panels: Sequence[tuple[str, Float[Tensor, "3 H W"]]], columns: int = COLUMNS) -> Float[Tensor, "3 h w"]:
@@ -46,6 +29,26 @@ def sheet(panels: Sequence[tuple[str, Float[Tensor, "3 H W"]]], columns: int = C
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns if len(tiles) > columns else 0)
     rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
     return from_uint8(np.vstack(rows))
+
+
+def contact_sheet(frames: Callable[[int], Frame], numbers: Sequence[int]) -> Float[Tensor, "3 h w"]:
+    """Labelled frames in rows, `numbers` their numbers in the clip; of many frames SHEET_FRAMES evenly chosen."""
+    chosen = spread(len(numbers), SHEET_FRAMES)
+    columns = min(SHEET_COLUMNS, math.ceil(math.sqrt(len(chosen))))
+    return sheet([(f"{index} (clip {numbers[index]})", frames(index)) for index in chosen], columns)
+
+
+def side_by_side(left: Iterable[Frame], right: Iterable[Frame]) -> Iterator[Frame]:
+    """Pairs of frames beside each other on white, all of one height."""
+    for pair in zip(left, right, strict=True):
+        first, second = (_of_height(frame, min(SIDE_BY_SIDE_PX, pair[1].shape[-2])) for frame in pair)
+        yield torch.cat([first, first.new_ones(3, first.shape[1], GAP_PX), second], dim=2)
+
+
+def _of_height(frame: Tensor, height: int) -> Tensor:
+    size = (height, max(1, round(frame.shape[-1] * height / frame.shape[-2])))
+    mode = "area" if height < frame.shape[-2] else "bicubic"
+    return F.interpolate(frame[None], size, mode=mode)[0].clamp(0, 1)
 
 
 def _panel(image: Tensor) -> np.ndarray:

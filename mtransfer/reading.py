@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from mtransfer.camera import textured
 from mtransfer.flow import DisFlow, consistency, large_enough, to_grey
 from mtransfer.raft import FlowNet, enlarge
+from mtransfer.texture_mask import texture_mask
 from mtransfer.warp import backward_warp, lengths
 
 TRAINED_SIDE_PX = 256  # smaller frames are enlarged towards it
@@ -80,7 +80,7 @@ class ThriftyFlow(FusedFlow):
         """The share of the picture where the way there and back ends elsewhere, thin bands of occlusion left out."""
         lost = (_mean(1 - consistency(flow, back), LOST_REACH_PX) > MOSTLY).to(flow)
         if self._over_plain_ground:
-            lost = lost * torch.stack([textured(each) for each in image])
+            lost = lost * torch.stack([texture_mask(each) for each in image])
         return lost.mean(dim=(1, 2, 3))
 
 

@@ -7,9 +7,9 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mtransfer.errors import InputError
+from mtransfer.media.frame_rates import LEAST_FPS, MOST_FPS
 from mtransfer.settings import REFUSED, SamplerSettings, load_preset, refuse
 
-LEAST_FPS, MOST_FPS = 0.01, 1000.0  # below, a GIF has no number for how long a frame is shown
 MOST_STRENGTH = 1000.0
 DESCRIPTION_OF_SUBJECT = "x,y | x0,y0,x1,y1 | mask file | all"
 

@@ -13,13 +13,13 @@ from mtransfer.console import say
 from mtransfer.errors import InputError, MTransferError
 from mtransfer.field import FlowField
 from mtransfer.fieldio import save_field
-from mtransfer.film import SIDE_BY_SIDE_PX, contact_sheet, side_by_side, write_gif
+from mtransfer.film import write_gif
 from mtransfer.media.colour import to_srgb
 from mtransfer.media.image import save_png
 from mtransfer.media.quantize import from_uint8
 from mtransfer.media.video_writer import write_video
 from mtransfer.output import DISK_FULL, nearest
-from mtransfer.preview import sheet
+from mtransfer.preview import SIDE_BY_SIDE_PX, contact_sheet, sheet, side_by_side
 from mtransfer.scene import Scene, panels
 from mtransfer.stored import RECIPE_FILE
 from mtransfer.timeline import formats, play_order

@@ -17,19 +17,19 @@ from mtransfer.draft import Draft, blend, make_draft, take_out
 from mtransfer.errors import InputError, MTransferError
 from mtransfer.evaluation.moved_as_asked import moved_as_asked, within_px
 from mtransfer.field import FlowField
-from mtransfer.flow import DisFlow
-from mtransfer.guidance import FlowModel
+from mtransfer.flow import DisFlow, FlowModel
+from mtransfer.flow_loading import load_judge
 from mtransfer.media.alpha import over
 from mtransfer.media.image import Photo
 from mtransfer.media.png import Pixels
 from mtransfer.metrics import background_psnr_db, flow_error
-from mtransfer.models import load_judge, model_side_px
-from mtransfer.part import Part, Tools, cut, load_tools, sample_parts, size_to_sample
+from mtransfer.part import Part, SamplingTools, cut, sample_parts, size_to_sample
+from mtransfer.pipeline_loading import model_side_px
 from mtransfer.plan import Callback
-from mtransfer.preview import with_flow
 from mtransfer.recipe import PhotoRecipe
 from mtransfer.run import Run
 from mtransfer.subject.subject import Subject, with_mask
+from mtransfer.visualize import with_flow
 from mtransfer.window import WHOLE, Window, window
 
 SURROUNDINGS_SHARE = 0.35  # of what may change, on every side, for the model to go by
@@ -87,7 +87,7 @@ class Prepared:
     mask: Tensor
     draft: Draft
     where: Window = WHOLE
-    tools: Tools | None = None
+    tools: SamplingTools | None = None
     part: Part | None = None
 
     def seen(self) -> Panels:
@@ -112,7 +112,7 @@ def prepare(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: P
         return job
     where = window(draft.edit, SURROUNDINGS_SHARE, model_side_px(recipe.model)) if recipe.sampler.crop else WHOLE
     with run.stage("model"):
-        tools = load_tools(run)
+        tools = run.tools()
     return replace(job, where=where, tools=tools, part=cut(flow, own, mask, background, draft, where))
 
 
@@ -147,7 +147,7 @@ def _kind(job: Prepared, place: int) -> Any:
     """What jobs must have in common to be sampled in one pass; what nothing shares is alone."""
     if job.part is None or job.tools is None or job.tools.noise is not None:
         return place
-    return size_to_sample(job.run, job.tools, job.part.own), job.run.recipe.prompt, job.run.recipe.negative_prompt
+    return size_to_sample(job.tools, job.part.own), job.run.recipe.prompt, job.run.recipe.negative_prompt
 
 
 def _edited(jobs: Sequence[Prepared]) -> list[tuple[Tensor, int]]:
@@ -168,7 +168,7 @@ def _in_one_pass(jobs: Sequence[Prepared]) -> list[tuple[Tensor, int]]:
         for job in jobs:
             stages.enter_context(job.run.stage("sample"))
         parts, seeds = [job.part for job in jobs if job.part], [job.run.recipe.seed for job in jobs]
-        painted, evaluations = sample_parts(jobs[0].run, jobs[0].tools, parts, seeds, _reporter(jobs))
+        painted, evaluations = sample_parts(jobs[0].tools, parts, seeds, _reporter(jobs))
     return [(_inserted(job, part), evaluations) for job, part in zip(jobs, painted, strict=True)]
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from mtransfer.compare import Comparison, Made
 from mtransfer.evaluate import FIGURES
 from mtransfer.media.quantize import to_uint8
-from mtransfer.preview import with_flow
+from mtransfer.visualize import with_flow
 
 PICTURE_SIDE_PX, JPEG_QUALITY = 900, 88
 ABOUT = {

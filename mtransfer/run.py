@@ -6,21 +6,23 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 
+from safetensors.torch import load_file
 from torch import Tensor
 
+from mtransfer.clipmotion import ClipMotionOptions
 from mtransfer.console import Report, warn
+from mtransfer.devices import choose_device, choose_dtype
 from mtransfer.errors import InputError
-from mtransfer.guidance import EnergyTerm, FlowModel
+from mtransfer.flow import FlowModel
+from mtransfer.flow_loading import load_flow_model, resolve_flow_model
+from mtransfer.guidance import EnergyTerm
 from mtransfer.media.video import ClipReader
-from mtransfer.models import (
-    choose_device,
-    choose_dtype,
-    load_flow_model,
+from mtransfer.part import SamplingTools
+from mtransfer.pipeline_loading import (
     load_guidance_decoder,
     load_pipeline,
-    load_reader,
+    model_side_px,
     require_model,
-    resolve_flow_model,
     resolve_guidance_decoder,
     resolve_model,
 )
@@ -79,6 +81,20 @@ class Run:
             return pipe
         return pipe.guided_through(load_guidance_decoder(name, self.device, pipe.vae.dtype))
 
+    def tools(self) -> SamplingTools:
+        """What sampling needs. Raises ModelError and InputError for what is not there."""
+        recipe = self.recipe
+        return SamplingTools(
+            pipe=self.pipeline(),
+            side_px=model_side_px(recipe.model),
+            guide=self.guide(),
+            noise=_noise(recipe),
+            settings=recipe.sampler,
+            prompt=recipe.prompt,
+            negative_prompt=recipe.negative_prompt,
+            energy_terms=self.energy_terms,
+        )
+
     @cached_property
     def clip_reader(self) -> ClipReader:
         """The recipe's clip, opened once. Raises InputError."""
@@ -91,9 +107,22 @@ class Run:
     def clip_was_read(self) -> bool:
         return "clip_reader" in self.__dict__
 
-    def reader(self) -> FlowModel:
-        """The flow estimator that reads clips."""
-        return load_reader(self.recipe.flow_model, self.device)
+    def clip_motion_options(self) -> ClipMotionOptions:
+        """How the recipe's clip is read."""
+        recipe = self.recipe
+        assert isinstance(recipe, ClipRecipe)
+        return ClipMotionOptions(
+            flow_model=recipe.flow_model,
+            shot=recipe.shot,
+            clip_subject=recipe.clip_subject,
+            camera=recipe.camera,
+            align=recipe.align,
+            turn=recipe.turn,
+            mirror=recipe.mirror,
+            device=self.device,
+            report=self.report,
+            draft=recipe.sampler.steps == 0,
+        )
 
     def guide(self) -> FlowModel:
         """The flow net that guides: the user's own, or as few updates of ours as the preset says."""
@@ -104,6 +133,15 @@ class Run:
     def guide_name(self) -> str:
         """The RAFT that guides and judges: DIS has no gradient, so it only reads."""
         return "auto" if self.recipe.flow_model == "dis" else self.recipe.flow_model
+
+
+def _noise(recipe: PhotoRecipe) -> Tensor | None:
+    if recipe.noise is None:
+        return None
+    try:
+        return load_file(recipe.noise)["noise"]
+    except Exception as error:
+        raise InputError(f"{recipe.noise}: not a noise file of mtransfer generate ({type(error).__name__})") from error
 
 
 def settled(recipe: T) -> T:

@@ -15,11 +15,11 @@ from torch import Tensor
 from mtransfer.denoiser import Prompt
 from mtransfer.draft import Draft, blend, make_draft
 from mtransfer.errors import InputError, ModelError
-from mtransfer.guidance import Energy, EnergyTerm, FlowModel
+from mtransfer.flow import FlowModel
+from mtransfer.guidance import Energy, EnergyTerm
 from mtransfer.loop import ddim_timesteps
 from mtransfer.plan import Callback, Plan, build_denoiser, nothing_known, unguided
 from mtransfer.settings import SamplerSettings
-from mtransfer.subject.mask_refinement import snapped_along
 
 OutputType = Literal["pil", "pt", "np"]
 SIDE_MULTIPLE = 64
@@ -95,20 +95,19 @@ class MotionGuidedPipeline(DiffusionPipeline):
         """Move what `mask` covers of `image` along `flow`; several of one size in one pass.
 
         image: [B,3,H,W] in [0,1] or PIL, sides multiples of 64; flow: [B,2,H,W] forward flow in pixels; mask: [B,1,H,W]
-        in [0,1], by default where the flow is not zero; one that misses the image's edges is drawn to them if the
-        settings say `snap_mask`; `background`: the image without its subject, by default filled from around it;
-        `flow_model` guides, by default the embedded RAFT; `settings`: by default the preset `fast`; `noise`: the start
-        noise of a generated image (start=own); `carried` [B,3,H,W] is added to the warp that sampling begins with
-        (start=warp), what an earlier frame's result added to its own; `energy_terms` are added to the energy;
-        `generator`: one, or one an image. `callback_on_step_end(pipe, step, t, values)` gets `latents`, `x0`, `energy`
-        and the `count` of steps after each evaluation; `latents` that it returns in a dict take the place of the
-        loop's. Raises InputError for sizes that do not fit and flow that is not finite.
+        in [0,1], by default where the flow is not zero; `background`: the image without its subject, by default filled
+        from around it; `flow_model` guides, by default the embedded RAFT; `settings`: by default the preset `fast`;
+        `noise`: the start noise of a generated image (start=own); `carried` [B,3,H,W] is added to the warp that
+        sampling begins with (start=warp), what an earlier frame's result added to its own; `energy_terms` are added to
+        the energy; `generator`: one, or one an image. `callback_on_step_end(pipe, step, t, values)` gets `latents`,
+        `x0`, `energy` and the `count` of steps after each evaluation; `latents` that it returns in a dict take the
+        place of the loop's. Raises InputError for sizes that do not fit and flow that is not finite.
         """
         settings = settings or SamplerSettings.from_preset("fast")
         photo = _as_tensor(image).to(self._execution_device, torch.float32)
         flow = flow.to(photo)
         _check(photo, flow)
-        mask, flow = _covered(photo, flow, mask, settings)
+        mask = flow.ne(0).any(dim=1, keepdim=True).to(photo) if mask is None else mask.to(photo)
         draft = _drafts(photo, flow, mask, background)
         if settings.steps == 0:
             return MotionGuidedOutput(_as_type(draft.image, output_type), draft, None, 0)
@@ -217,15 +216,6 @@ def as_ddim(scheduler: Any) -> DDIMScheduler:
     return DDIMScheduler(**schedule, clip_sample=False, thresholding=False, set_alpha_to_one=False, steps_offset=1)
 
 
-def _covered(photo: Tensor, flow: Tensor, mask: Tensor | None, settings: SamplerSettings) -> tuple[Tensor, Tensor]:
-    """The masks of a batch and the flow in them."""
-    if mask is None or not settings.snap_mask:
-        return flow.ne(0).any(dim=1, keepdim=True).to(photo) if mask is None else mask.to(photo), flow
-    items = list(zip(photo.split(1), flow.split(1), mask.to(photo).split(1), strict=True))
-    flows, masks = zip(*(snapped_along(*item) or item[1:] for item in items), strict=True)
-    return torch.cat(masks), torch.cat(flows)
-
-
 def _drafts(photo: Tensor, flow: Tensor, mask: Tensor, background: Tensor | None) -> Draft:
     """The drafts of a batch as one."""
     behind = [None] * len(photo) if background is None else list(background.to(photo).split(1))
@@ -235,7 +225,7 @@ def _drafts(photo: Tensor, flow: Tensor, mask: Tensor, background: Tensor | None
 
 
 def _embedded_flow_model(settings: SamplerSettings, device: torch.device) -> FlowModel:
-    from mtransfer.models import load_flow_model  # which knows this pipeline
+    from mtransfer.flow_loading import load_flow_model  # which knows this pipeline
 
     return load_flow_model("embedded", settings.flow_updates, settings.flow_levels, device)
 

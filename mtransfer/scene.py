@@ -15,8 +15,7 @@ from mtransfer.field import FlowField
 from mtransfer.media.clip_position import parse_position
 from mtransfer.media.image import Photo
 from mtransfer.media.video import Clip
-from mtransfer.models import model_side_px
-from mtransfer.preview import with_flow
+from mtransfer.pipeline_loading import model_side_px
 from mtransfer.recipe import AnimateRecipe
 from mtransfer.render import SURROUNDINGS_SHARE, ZERO_MOTION, Panels
 from mtransfer.run import Run, start
@@ -25,6 +24,7 @@ from mtransfer.subject.mask_file import read_mask
 from mtransfer.subject.subject import Subject, together, with_mask
 from mtransfer.timeline import choose_frames, formats, shown_for_s, shown_fps
 from mtransfer.transfer import clip_panels, photo_and_subjects
+from mtransfer.visualize import with_flow
 from mtransfer.window import WHOLE, Window, swept, window
 
 MARGIN_SHARE = 0.04  # of the long side: halo and feathers around where the subject is
@@ -85,7 +85,8 @@ def read_scene(recipe: AnimateRecipe | None = None, **options: Any) -> Scene:
     run.resolve(frames=f"{frames.start}:{frames.stop}:{frames.step}", fps=recipe.fps or shown_fps(frames, clip))
     photo, subjects = photo_and_subjects(run, recipe.subject)
     with run.stage("clip"):
-        motion = read_motion(run, recipe, subjects, frames, _reference(recipe, clip, frames))
+        reference = _reference(recipe, clip, frames)
+        motion = read_motion(run.clip_reader, run.clip_motion_options(), subjects, frames, reference)
     run.resolve(reference=str(motion.reference), mirror=motion.mirror)
     if recipe.clip_subject == "auto":
         run.resolve(clip_subject=MOVING)

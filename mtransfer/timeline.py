@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from mtransfer.console import warn
 from mtransfer.errors import InputError
 from mtransfer.media.clip_position import parse_position, require_pair
+from mtransfer.media.frame_rates import LEAST_FPS, MOST_FPS
 from mtransfer.media.video import EVEN_SHARE, Clip
-from mtransfer.recipe import LEAST_FPS, MOST_FPS
 
 MOST_FRAMES = 300
 FORMATS = ("mp4", "gif", "png")

@@ -9,7 +9,7 @@ from torch import Tensor
 from mtransfer.camera import pan
 from mtransfer.clipmotion import MOVING, ClipMotion, camera_on_photo, read_motion, retargeted
 from mtransfer.console import tell, warn
-from mtransfer.elementary import edit_field
+from mtransfer.elementary import EditMotion, edit_field
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.media.alpha import lifted
@@ -19,7 +19,6 @@ from mtransfer.media.sizes import require_size
 from mtransfer.media.video import ClipReader
 from mtransfer.motion.motion_segmentation import NOTHING_MOVES, subject_motion_px
 from mtransfer.motion.plausibility import warnings_of
-from mtransfer.preview import with_flow
 from mtransfer.recipe import EditRecipe, TransferRecipe
 from mtransfer.render import Panels, Prepared, TransferOutput, finish, prepare
 from mtransfer.run import Run, start
@@ -29,6 +28,7 @@ from mtransfer.subject.mask_refinement import snapped, snapped_along
 from mtransfer.subject.prompt import is_file, specs_of
 from mtransfer.subject.segment import Found, find_subject
 from mtransfer.subject.subject import Subject, subject_from_mask, together, with_mask
+from mtransfer.visualize import with_flow
 
 CANDIDATES, NEAREST_SHARE = 7, 0.06  # frames tried as B, from this share of the shot to its end
 TRACKED, BARELY_TRACKED = 2, 4  # a motion to B counts by this power of the subject's fraction that is tracked there
@@ -84,13 +84,19 @@ def prepare_edit(recipe: EditRecipe | None = None, **options: Any) -> Prepared:
     photo, subjects = photo_and_subjects(run, "all" if told_by_flow else recipe.subject, snap=recipe.flow is None)
     if told_by_flow:
         run.resolve(subject=MOVING)
-    subject, flow = edit_field(recipe, photo, together(photo, subjects))
+    subject, flow = edit_field(edit_motion(recipe), photo, together(photo, subjects), is_told_by_flow=told_by_flow)
     if recipe.flow is not None and recipe.sampler.snap_mask and any(is_file(spec) for spec in specs_of(recipe.subject)):
         # A file's flow may end with the mask that was given.
         drawn = snapped_along(photo.image[None], flow.flow, subject.mask[None])
         if drawn is not None:
             subject, flow = _redrawn(subject, drawn[1][0], recipe.subject), FlowField(drawn[0], flow.confidence)
     return prepare(run, photo, subject, flow, [])
+
+
+def edit_motion(recipe: EditRecipe) -> EditMotion:
+    """What a recipe asks for."""
+    names = ("flow", "translate", "rotate", "scale", "stretch", "pin", "strength")
+    return EditMotion(**{name: getattr(recipe, name) for name in names})
 
 
 def photo_and_subjects(run: Run, text: str, *, snap: bool = True) -> tuple[Photo, tuple[Subject, ...]]:
@@ -133,7 +139,7 @@ def _read_pair(run: Run, recipe: TransferRecipe, subjects: tuple[Subject, ...]) 
     clip = run.clip_reader.clip
     require_pair(clip)
     first, second = parse_pair(recipe.pair, clip) if recipe.pair else _liveliest_pair(run, recipe, subjects)
-    return read_motion(run, recipe, subjects, [second], first)
+    return read_motion(run.clip_reader, run.clip_motion_options(), subjects, [second], first)
 
 
 def _liveliest_pair(run: Run, recipe: TransferRecipe, subjects: tuple[Subject, ...]) -> tuple[int, int]:
@@ -144,7 +150,8 @@ def _liveliest_pair(run: Run, recipe: TransferRecipe, subjects: tuple[Subject, .
     candidates = sorted({shot.first + int(step) for step in steps if step > 0})
     if not candidates:
         raise InputError(f"shot {shot.number} of {clip.path} is one frame; choose another with --shot N")
-    motion = read_motion(run, recipe, subjects, candidates, shot.first, quick=True)
+    options = run.clip_motion_options()
+    motion = read_motion(run.clip_reader, options, subjects, candidates, shot.first, quick=True)
     most_px = MOST_MOTION * float(motion.subjects[0].mask.sum().sqrt())
     tracked = list(zip(*subject_motion_px(motion.subjects[0], motion.field), strict=True))
     clear = any(fraction > CLEARLY_TRACKED and motion_px > 0 for motion_px, fraction in tracked)

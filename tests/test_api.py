@@ -16,9 +16,10 @@ from torch import Tensor
 import mtransfer
 from mtransfer import EditRecipe, InputError, MotionGuidedPipeline, TransferRecipe, edit, transfer
 from mtransfer.fieldio import save_field
-from mtransfer.guidance import EnergyTerm, FlowModel
+from mtransfer.flow import FlowModel
+from mtransfer.guidance import EnergyTerm
 from mtransfer.loop import ddim_timesteps
-from mtransfer.models import load_pipeline
+from mtransfer.pipeline_loading import load_pipeline
 from mtransfer.run import _require_one
 from mtransfer.settings import SamplerSettings
 
@@ -263,9 +264,8 @@ def test_the_pipeline_needs_no_more_than_an_image_and_a_flow(pipe) -> None:
     visited = ddim_timesteps(pipe.scheduler.alphas_cumprod, fast.steps, fast.start_t).t
     assert steps == [(step, t, len(visited)) for step, t in enumerate(visited)]
     assert bare.evaluations > 0
-    as_given = fast.model_copy(update={"snap_mask": False})
     by_name = pipe(
-        image=photo(), flow=flow(), settings=as_given, mask=flow()[:, :1] / 6, generator=second, output_type="pt"
+        image=photo(), flow=flow(), settings=fast, mask=flow()[:, :1] / 6, generator=second, output_type="pt"
     )
     assert torch.equal(bare.images, by_name.images)
 

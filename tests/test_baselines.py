@@ -7,8 +7,9 @@ from mtransfer.baselines import METHODS, Problem, run_method
 from mtransfer.draft import make_draft
 from mtransfer.errors import InputError
 from mtransfer.field import translate_flow
+from mtransfer.flow_loading import load_flow_model
 from mtransfer.metrics import region_masks, vacated_residue
-from mtransfer.models import load_flow_model, load_pipeline
+from mtransfer.pipeline_loading import load_pipeline
 
 CPU = torch.device("cpu")
 SIZE = 128

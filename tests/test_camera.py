@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from mtransfer.camera import apply, camera_flow, fit_cameras, pan, resized, steadied, textured, without_camera
+from mtransfer.camera import apply, camera_flow, fit_cameras, pan, resized, steadied, without_camera
 from mtransfer.field import FlowField, affine_flow, compose, translate_flow
+from mtransfer.texture_mask import texture_mask
 from mtransfer.warp import backward_warp, pixel_grid, sample
 
 SIZE = (96, 128)
@@ -117,7 +118,7 @@ def test_texture_is_where_a_corner_can_be_told_from_its_neighbours() -> None:
     picture = torch.full((3, *SIZE), 0.5)
     picture[:, 20:70, 20:50] = noise()[:, 20:70, 20:50]
     picture[:, :, 90:] = 0.9  # an edge alone lets flow slide along it
-    found = textured(picture)
+    found = texture_mask(picture)
     assert found[:, 25:65, 25:45].mean() > 0.9
     assert not found[:, :, 70:].any()
 

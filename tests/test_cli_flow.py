@@ -10,7 +10,7 @@ from command_line import command, contents
 from pictures import SIDE_PX, disc, save_clip
 
 from mtransfer.fieldio import load_field
-from mtransfer.models import resolve_flow_model
+from mtransfer.flow_loading import resolve_flow_model
 
 STEP_PX, FRAMES = 3, 5
 

@@ -58,8 +58,8 @@ def motion_of(
     clip: Path, subjects: tuple[Subject, ...], frames: list[int], reference: int | None = 0, **given: object
 ) -> ClipMotion:
     values = {"clip": clip, "photo": "none.png", "flow_model": "dis", "device": "cpu", "preset": "draft", **given}
-    run, recipe = start(TransferRecipe, TransferRecipe.build(values, []))
-    return read_motion(run, recipe, subjects, frames, reference)
+    run, _ = start(TransferRecipe, TransferRecipe.build(values, []))
+    return read_motion(run.clip_reader, run.clip_motion_options(), subjects, frames, reference)
 
 
 def mean_motion(motion: ClipMotion, subjects: tuple[Subject, ...], index: int, which: int = 0) -> list[float]:

@@ -7,11 +7,11 @@ import pytest
 import torch
 from pictures import disc, disc_photo, save_clip
 
-from mtransfer.evaluate import read_result
 from mtransfer.job import run_to_folder
 from mtransfer.media.image import read_photo, to_levels
 from mtransfer.media.png import write_png
 from mtransfer.recipe import EditRecipe, TransferRecipe
+from mtransfer.results import read_result
 from mtransfer.transfer import edit
 
 RIGHT_PX = 20

@@ -9,7 +9,7 @@ import pytest
 import torch
 from model_cache import snapshot, write, write_sd
 
-from mtransfer import catalog, doctor, models
+from mtransfer import catalog, doctor, flow_loading, pipeline_loading
 from mtransfer.doctor import Finding, examine
 from mtransfer.subject import mobile_sam, saliency
 
@@ -118,11 +118,11 @@ def test_a_gpu_that_torch_cannot_use_is_said(driver, built_with, mend, monkeypat
 
 
 def test_embedded_weights_that_do_not_load_are_broken(monkeypatch, tmp_path) -> None:
-    cached = (models.load_pipeline, models.load_flow_model, saliency.load_net, mobile_sam.load_nets)
+    cached = (pipeline_loading.load_pipeline, flow_loading.load_flow_model, saliency.load_net, mobile_sam.load_nets)
     for load in cached:
         load.cache_clear()
-    monkeypatch.setattr(models, "WEIGHTS", tmp_path)
-    monkeypatch.setattr(models, "EMBEDDED_FLOW", tmp_path / "nothing.safetensors")
+    monkeypatch.setattr(pipeline_loading, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(flow_loading, "EMBEDDED_FLOW", tmp_path / "nothing.safetensors")
     monkeypatch.setattr(saliency, "WEIGHTS_FILE", tmp_path / "nothing.onnx")
     monkeypatch.setattr(mobile_sam, "FOLDER", tmp_path)
     findings = found(of="embedded")

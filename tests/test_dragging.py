@@ -10,8 +10,9 @@ from mtransfer.denoiser import Denoiser
 from mtransfer.dragging import EMBEDDED, PUBLISHED, Features, _Drag, at, drag, handle_points
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField, affine_flow, resize, translate_flow
+from mtransfer.flow_loading import load_flow_model
 from mtransfer.metrics import flow_error
-from mtransfer.models import load_flow_model, load_pipeline
+from mtransfer.pipeline_loading import load_pipeline
 
 CPU = torch.device("cpu")
 SIZE = (128, 128)

@@ -5,12 +5,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from mtransfer.elementary import edit_field, parse_xy
+from mtransfer.elementary import EditMotion, edit_field, parse_xy
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField, affine_flow, translate_flow
 from mtransfer.fieldio import save_field
 from mtransfer.media.image import Photo, to_levels
-from mtransfer.recipe import EditRecipe
 from mtransfer.subject.subject import Subject, subject_from_mask
 from mtransfer.warp import pixel_grid
 
@@ -30,8 +29,7 @@ def subject() -> Subject:
 
 
 def edited(**given) -> FlowField:
-    recipe = EditRecipe.build({"photo": Path("photo.png"), **given}, [])
-    return edit_field(recipe, photo(), subject())[1]
+    return edit_field(EditMotion(**given), photo(), subject())[1]
 
 
 def refused(**given) -> str:
@@ -112,8 +110,8 @@ def moving_square() -> FlowField:
 
 def test_a_flow_file_is_used_as_it_is_and_says_what_moves(tmp_path: Path) -> None:
     save_field(moving_square(), tmp_path / "flow.npz")
-    recipe = EditRecipe.build({"photo": Path("photo.png"), "flow": tmp_path / "flow.npz", "strength": 2.0}, [])
-    moved, field = edit_field(recipe, photo(), subject())
+    asked = EditMotion(flow=tmp_path / "flow.npz", strength=2.0)
+    moved, field = edit_field(asked, photo(), subject(), is_told_by_flow=True)
     torch.testing.assert_close(field.flow, 2 * moving_square().flow)
     torch.testing.assert_close(field.confidence, moving_square().confidence)
     assert moved.box_xyxy == (40, 5, 52, 10)
@@ -173,8 +171,7 @@ def test_a_pair_may_have_spaces_and_signs() -> None:
 def test_the_centroid_of_a_soft_mask_is_weighed() -> None:
     mask = torch.zeros(1, *SIZE)
     mask[:, 18, 20], mask[:, 18, 30] = 1, 0.6
-    recipe = EditRecipe.build({"photo": Path("photo.png"), "scale": 2.0}, [])
-    field = edit_field(recipe, photo(), subject_from_mask(photo().image, mask))[1]
+    field = edit_field(EditMotion(scale=2.0), photo(), subject_from_mask(photo().image, mask))[1]
     grid = pixel_grid(mask[None])
     centre = (grid * mask).sum(dim=(2, 3)) / mask.sum()
     torch.testing.assert_close(field.flow[0, :, 18, 20], (grid[0, :, 18, 20] - centre[0]), atol=1e-4, rtol=0)
@@ -186,8 +183,7 @@ def test_a_flow_file_is_carried_on_where_it_is_not_trusted(tmp_path) -> None:
     torn[..., 15:19, 20:28], confidence[..., 15:19, 20:28] = 0, 0
     mask = subject().mask[None]
     save_field(FlowField(torn * mask, confidence), tmp_path / "torn.npz")
-    recipe = EditRecipe.build({"photo": "photo.png", "flow": tmp_path / "torn.npz", "subject": "mask.png"}, [])
-    found_subject, field = edit_field(recipe, photo(), subject())
+    found_subject, field = edit_field(EditMotion(flow=tmp_path / "torn.npz"), photo(), subject())
     assert torch.equal(found_subject.mask, subject().mask)
     torch.testing.assert_close(field.flow, flow * mask, atol=0.1, rtol=0)
 
@@ -195,6 +191,6 @@ def test_a_flow_file_is_carried_on_where_it_is_not_trusted(tmp_path) -> None:
 def test_of_a_flow_file_what_moves_is_the_subject(tmp_path) -> None:
     flow = translate_flow(SIZE, 3, 2).flow * subject().mask
     save_field(FlowField.from_flow(flow), tmp_path / "flow.npz")
-    recipe = EditRecipe.build({"photo": "photo.png", "flow": tmp_path / "flow.npz"}, [])
+    asked = EditMotion(flow=tmp_path / "flow.npz")
     everything = subject_from_mask(photo().image, torch.ones(1, *SIZE))
-    assert torch.equal(edit_field(recipe, photo(), everything)[0].mask, subject().mask)
+    assert torch.equal(edit_field(asked, photo(), everything, is_told_by_flow=True)[0].mask, subject().mask)

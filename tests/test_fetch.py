@@ -292,7 +292,7 @@ def test_a_model_is_fetched_from_a_hub_and_loads(tmp_path) -> None:
     build_tiny_sd(tmp_path / "model")
     script = (
         "from mtransfer.fetch import download; print(download('owner/tiny', lambda plan: True)); "
-        "import torch; from mtransfer.models import load_pipeline; "
+        "import torch; from mtransfer.pipeline_loading import load_pipeline; "
         "print(load_pipeline('owner/tiny', torch.device('cpu'), torch.float32).takes_prompt)"
     )
     with serve("owner/tiny", tmp_path / "model") as server:

@@ -13,9 +13,9 @@ from mtransfer.field import (
     mask_field,
     pins_flow,
     resize,
-    to_image,
     translate_flow,
 )
+from mtransfer.visualize import to_image
 from mtransfer.warp import pixel_grid
 
 SIZE = (24, 32)

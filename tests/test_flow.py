@@ -7,8 +7,7 @@ from torch import Tensor
 
 from mtransfer.errors import InputError
 from mtransfer.field import affine_flow, translate_flow
-from mtransfer.flow import DisFlow, consistency, estimate, estimate_field
-from mtransfer.guidance import FlowModel
+from mtransfer.flow import DisFlow, FlowModel, consistency, estimate, estimate_field
 from mtransfer.media.sizes import LEAST_PX
 
 SIZE = (96, 128)

@@ -10,7 +10,7 @@ from test_stable_diffusion import SIZE, Shift, flow, photo, quiet, sampled, sett
 from tiny_sd import build_tiny_sd
 
 from mtransfer.errors import InputError, ModelError
-from mtransfer.models import load_guidance_decoder, load_pipeline, resolve_guidance_decoder
+from mtransfer.pipeline_loading import load_guidance_decoder, load_pipeline, resolve_guidance_decoder
 from mtransfer.recipe import EditRecipe
 from mtransfer.run import Run
 from mtransfer.sampler import MotionGuidedPipeline

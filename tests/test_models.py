@@ -8,18 +8,11 @@ from model_cache import snapshot, write_sd
 from tiny_sd import build_tiny_sd
 
 from mtransfer import models
+from mtransfer.devices import choose_device, choose_dtype
 from mtransfer.errors import InputError, ModelError
 from mtransfer.flow import DisFlow
-from mtransfer.models import (
-    auto_in_words,
-    choose_device,
-    choose_dtype,
-    load_flow_model,
-    load_judge,
-    load_pipeline,
-    model_side_px,
-    resolve_model,
-)
+from mtransfer.flow_loading import load_flow_model, load_judge
+from mtransfer.pipeline_loading import auto_in_words, load_pipeline, model_side_px, resolve_model
 from mtransfer.raft import MAX_LEVELS, FlowNet, build_raft
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

@@ -11,7 +11,6 @@ from mtransfer.draft import halo_px
 from mtransfer.field import FlowField, affine_flow
 from mtransfer.media.quantize import quantize_uint8
 from mtransfer.painter import Painter
-from mtransfer.part import load_tools
 from mtransfer.recipe import AnimateRecipe
 from mtransfer.run import Run, start
 from mtransfer.warp import covered_mask, grow
@@ -29,7 +28,7 @@ def run(steps: int = 4) -> Run:
 
 def painter(*, sampled: bool) -> Painter:
     job = run()
-    return Painter(job, load_tools(job) if sampled else None, PHOTO, MASK, WHOLE)
+    return Painter(job.tools() if sampled else None, PHOTO, MASK, WHOLE)
 
 
 def flow(right_px: float, turn_deg: float = 0.0) -> FlowField:

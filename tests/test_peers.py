@@ -14,7 +14,8 @@ from mtransfer.baselines import Problem, missing, run_method
 from mtransfer.draft import make_draft
 from mtransfer.errors import ModelError
 from mtransfer.field import translate_flow
-from mtransfer.models import load_flow_model, load_pipeline
+from mtransfer.flow_loading import load_flow_model
+from mtransfer.pipeline_loading import load_pipeline
 
 CPU = torch.device("cpu")
 SIZE = (128, 128)

@@ -10,9 +10,9 @@ from torch import Tensor
 from torchvision.models.optical_flow import RAFT
 
 from mtransfer.errors import ModelError
-from mtransfer.guidance import FlowModel
+from mtransfer.flow import FlowModel
 from mtransfer.media.image import read_photo
-from mtransfer.models import WEIGHTS
+from mtransfer.pipeline_loading import WEIGHTS
 from mtransfer.raft import FlowNet, build_raft, encode_source, level_sizes, pad, padding_for, refine
 
 SAMPLES = Path(__file__).parent.parent / "samples"

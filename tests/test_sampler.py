@@ -10,8 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from mtransfer.errors import InputError
+from mtransfer.flow_loading import load_flow_model
 from mtransfer.guidance import MotionGuidance
-from mtransfer.models import load_flow_model, load_pipeline
+from mtransfer.pipeline_loading import load_pipeline
 from mtransfer.recipe import load_preset
 from mtransfer.sampler import MotionGuidedOutput, MotionGuidedPipeline
 from mtransfer.settings import SamplerSettings

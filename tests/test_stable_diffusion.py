@@ -27,7 +27,7 @@ from mtransfer.denoiser import Denoiser, Prompt
 from mtransfer.errors import ModelError
 from mtransfer.guidance import Energy
 from mtransfer.loop import Guide, Timesteps, ddim_timesteps, sample_steps
-from mtransfer.models import load_pipeline
+from mtransfer.pipeline_loading import load_pipeline
 from mtransfer.plan import _fingerprint
 from mtransfer.recipe import load_preset
 from mtransfer.sampler import MotionGuidedPipeline, as_ddim

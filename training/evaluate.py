@@ -13,10 +13,10 @@ from torch import Tensor
 from mtransfer.draft import Draft, make_draft
 from mtransfer.errors import InputError
 from mtransfer.fill import fill_smooth
-from mtransfer.flow import DisFlow
-from mtransfer.guidance import FlowModel
+from mtransfer.flow import DisFlow, FlowModel
+from mtransfer.flow_loading import READING_UPDATES
 from mtransfer.media.image import save_png
-from mtransfer.models import READING_UPDATES, load_pipeline
+from mtransfer.pipeline_loading import load_pipeline
 from mtransfer.preview import sheet
 from mtransfer.raft import MAX_LEVELS, FlowNet, build_raft
 from mtransfer.reading import FusedFlow
@@ -146,7 +146,7 @@ def evaluate_fill(count: int, size: int, sheet_to: Path) -> dict[str, dict[str, 
     rng = np.random.default_rng(54321)
     bank = load_bank(ROOT / "images" / "heldout")
     pipe = load_pipeline("embedded", torch.device("cpu"), torch.float32)
-    settings = SamplerSettings.from_preset("fast", weight=0.0, snap_mask=False)
+    settings = SamplerSettings.from_preset("fast", weight=0.0)
     figures: dict[str, list[tuple[float, ...]]] = {name: [] for name in FILLS}
     panels: list[tuple[str, Tensor]] = []
     while len(figures[FILLS[0]]) < count:

@@ -7,7 +7,7 @@ from jaxtyping import Float, Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtransfer.camera import TEXTURE_PX, camera_flow, fit_cameras, textured
+from mtransfer.camera import camera_flow, fit_cameras
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.media.quantize import to_uint8
@@ -16,6 +16,7 @@ from mtransfer.subject.mask_refinement import refine
 from mtransfer.subject.picture import Picture
 from mtransfer.subject.regions import convex_hull
 from mtransfer.subject.subject import Subject, subject_from_mask
+from mtransfer.texture_mask import TEXTURE_PX, texture_mask
 from mtransfer.warp import grow, lengths, shrink
 
 ROUNDS = 3
@@ -36,7 +37,7 @@ NOTHING_MOVES = "nothing moves against the camera in these frames; choose others
 
 def sure_places(image: Float[Tensor, "3 H W"]) -> Float[Tensor, "1 H W"]:
     """1 near structure, 0 on plain ground, where flow agrees with itself and means nothing."""
-    return grow(textured(image)[None], NEAR_TEXTURE_PX)[0]
+    return grow(texture_mask(image)[None], NEAR_TEXTURE_PX)[0]
 
 
 def moving_subjects(
@@ -61,7 +62,7 @@ def moving_subjects(
     if len(masks) < count:
         raise InputError(f"{len(masks)} things move in the clip, not {count}; name each with --clip-subject")
     # Flow carries a subject's motion into the plain ground around it, far, and seems sure of it.
-    structured = shrink(textured(image)[None], TEXTURE_PX // 2 + 1)[0]
+    structured = shrink(texture_mask(image)[None], TEXTURE_PX // 2 + 1)[0]
     seen = moving * (some.confidence.mean(dim=0) > 0.5)
     reach = round(STRAY_SHARE * max(image.shape))
     deep = [shrink((mask * seen)[None], reach)[0] * structured for mask in masks]

@@ -6,7 +6,7 @@ from torch import Tensor
 from benchmarks.motionbench import Case, load_cases
 from mtransfer.field import affine_flow
 from mtransfer.metrics import fidelity, region_masks
-from mtransfer.models import load_pipeline
+from mtransfer.pipeline_loading import load_pipeline
 from mtransfer.settings import SamplerSettings
 from mtransfer.subject.mask_refinement import REACH_PX, enlarge_mask, snapped, snapped_along
 from mtransfer.warp import grow, pixel_grid, shrink
@@ -81,8 +81,8 @@ def test_the_old_place_is_cleared_although_the_mask_is_wrong() -> None:
     regions = region_masks(case.true_flow, case.subject)
     found = {}
     for snap in (False, True):
-        settings = SamplerSettings.from_preset("draft", snap_mask=snap)
-        made = pipe(case.source, case.flow, None, settings, mask=case.mask, output_type="pt")
+        flow, mask = (snapped_along(case.source, case.flow, case.mask) if snap else None) or (case.flow, case.mask)
+        made = pipe(case.source, flow, None, SamplerSettings.from_preset("draft"), mask=mask, output_type="pt")
         found[snap] = fidelity(made.images, case.after, regions)
     assert all(
         found[True][region]["psnr_db"] > found[False][region]["psnr_db"] for region in ("subject", "vacated", "seam")

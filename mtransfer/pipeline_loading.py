@@ -1,46 +1,22 @@
-"""What a model's name means: the embedded model, a directory or a hub id; and where it runs."""
+"""The sampler with the weights that a model's name means: the embedded model, a directory or a hub id."""
 
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DModel
 
 from mtransfer import catalog
-from mtransfer.cache import file_hash
 from mtransfer.catalog import WEIGHTS
+from mtransfer.devices import choose_device
 from mtransfer.errors import InputError, ModelError
-from mtransfer.flow import DisFlow
-from mtransfer.guidance import FlowModel
 from mtransfer.hush import without_bars
 from mtransfer.model_folder import require_layout
-from mtransfer.raft import BUILDERS, MAX_LEVELS, FlowNet, build_raft
-from mtransfer.reading import FusedFlow
 from mtransfer.sampler import MotionGuidedPipeline
 from mtransfer.spacetodepth import AutoencoderSpaceToDepth
 
-EMBEDDED_FLOW = WEIGHTS / "flow" / "embedded.safetensors"
-READING_UPDATES = 12  # RAFT updates when reading a clip: no gradient needed, so more than in guidance
 EMBEDDED_SIDE_PX, STABLE_DIFFUSION_SIDE_PX = 256, 512
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` is cuda, then mps, then cpu. Raises InputError for a device that is not there."""
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
-    if not available.get(name, False):
-        raise InputError(f"--device {name}: not available here; use --device cpu or auto")
-    return torch.device(name)
-
-
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """`auto` is float16 on cuda and float32 elsewhere."""
-    if name == "auto":
-        return torch.float16 if device.type == "cuda" else torch.float32
-    return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[name]
 
 
 @lru_cache(maxsize=2)
@@ -168,69 +144,3 @@ def _folder_of(model: str) -> Path:
     if (folder := catalog.path_on_disk(model)) is None:
         raise ModelError(f"--model {model}: not on this disk; {catalog.how_to_fetch(model)}, or name a folder")
     return folder
-
-
-@lru_cache(maxsize=2)
-def load_flow_model(name: str, updates: int, levels: int, device: torch.device) -> FlowNet | DisFlow:
-    """A flow estimator: auto | embedded | raft_large | raft_small | dis. Raises ModelError when weights are missing."""
-    if name == "dis":
-        return DisFlow()
-    name = resolve_flow_model(name)
-    if name == "embedded":
-        return FlowNet(build_raft("embedded", _existing(EMBEDDED_FLOW)), updates, levels).to(device)
-    if name not in BUILDERS:
-        raise InputError(f"--flow-model {name}: use auto, embedded, raft_large, raft_small or dis")
-    return FlowNet(build_raft(name, _checkpoint(name)), updates, levels).to(device)
-
-
-def load_judge(name: str, device: torch.device) -> FlowNet | DisFlow:
-    """What measures, more slowly and surely than what guides: see `load_flow_model`, whose names it takes.
-
-    The embedded net looks coarse to fine; torchvision's were trained on large motions and look once.
-    """
-    return load_flow_model(name, READING_UPDATES, MAX_LEVELS if resolve_flow_model(name) == "embedded" else 1, device)
-
-
-def load_reader(name: str, device: torch.device) -> FlowModel:
-    """What reads clips: as `load_judge`, the embedded net together with dense inverse search."""
-    model = load_judge(name, device)
-    return FusedFlow(model) if isinstance(model, FlowNet) and resolve_flow_model(name) == "embedded" else model
-
-
-def reading_side_px(name: str) -> int:
-    """The long side in pixels at which a flow estimator reads clips best: the size of what it was trained on."""
-    return EMBEDDED_SIDE_PX if resolve_flow_model(name) == "embedded" else STABLE_DIFFUSION_SIDE_PX
-
-
-def resolve_flow_model(name: str) -> str:
-    """`auto` is torchvision's raft_large when its weights are on disk, else the embedded net."""
-    if name != "auto":
-        return name
-    return "raft_large" if catalog.path_on_disk("raft_large") is not None else "embedded"
-
-
-def flow_model_id(name: str) -> str:
-    """A flow estimator's name, OpenCV's version and the hash of its weights: what flow read by it depends on."""
-    name = resolve_flow_model(name)
-    if name == "dis":
-        return f"dis {cv2.__version__}"
-    return f"{name} {cv2.__version__} {_weights_hash(EMBEDDED_FLOW if name == 'embedded' else _checkpoint(name))}"
-
-
-@lru_cache(maxsize=4)
-def _weights_hash(path: Path) -> str:
-    return file_hash(_existing(path))
-
-
-def _checkpoint(name: str) -> Path:
-    if (path := catalog.path_on_disk(name)) is None:
-        raise ModelError(
-            f"--flow-model {name}: not on this disk; {catalog.how_to_fetch(name)}, or use --flow-model embedded"
-        )
-    return path
-
-
-def _existing(path: Path) -> Path:
-    if not path.exists():
-        raise ModelError(f"{path}: embedded weights missing; install mtransfer again")
-    return path
