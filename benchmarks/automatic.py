@@ -17,19 +17,19 @@ import torch
 from torch import Tensor
 
 from mtransfer.camera import camera_flow, fit_cameras
-from mtransfer.console import say
 from mtransfer.errors import InputError, MTransferError
 from mtransfer.field import FlowField
 from mtransfer.fieldio import save_field
 from mtransfer.flow import FlowModel, estimate_field
 from mtransfer.flow_loading import load_reader
+from mtransfer.log import say
 from mtransfer.media.clip_position import require_pair
 from mtransfer.media.image import save_png
 from mtransfer.media.video import ClipReader
 from mtransfer.motion.motion_segmentation import moving_subjects, subject_motion_px, sure_places
-from mtransfer.output import save_json
 from mtransfer.pipeline_loading import EMBEDDED_SIDE_PX
 from mtransfer.preview import sheet
+from mtransfer.strict_json import save_json
 from mtransfer.visualize import with_flow
 from mtransfer.warp import grow
 

@@ -17,9 +17,9 @@ from mtransfer.dragging import drag
 from mtransfer.flow_loading import load_judge
 from mtransfer.media.image import save_png
 from mtransfer.metrics import flow_error
-from mtransfer.output import save_json
 from mtransfer.pipeline_loading import load_pipeline
 from mtransfer.preview import sheet
+from mtransfer.strict_json import save_json
 from mtransfer.visualize import with_flow
 
 CPU = torch.device("cpu")

@@ -25,12 +25,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mtransfer.console import strict_json
 from mtransfer.flow_loading import EMBEDDED_FLOW
 from mtransfer.job import run_to_folder
 from mtransfer.manifest import Manifest
 from mtransfer.media.video_writer import write_video
 from mtransfer.recipe import EditRecipe, TransferRecipe
+from mtransfer.strict_json import strict_json
 
 LIMIT_S = 60.0
 SIDE_PX, FRAMES = 128, 5

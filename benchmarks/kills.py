@@ -22,11 +22,11 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image
 
-from mtransfer.console import strict_json
 from mtransfer.errors import InputError
 from mtransfer.manifest import Entry, Manifest
 from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
+from mtransfer.strict_json import strict_json
 from mtransfer.worker import THUMBNAIL
 
 SAMPLES = Path(__file__).parent.parent / "samples"

@@ -22,8 +22,8 @@ from mtransfer.field import FlowField
 from mtransfer.fieldio import save_field
 from mtransfer.media.image import save_png
 from mtransfer.media.video_writer import write_video
-from mtransfer.output import save_json
 from mtransfer.preview import sheet
+from mtransfer.strict_json import save_json
 from mtransfer.subject.subject import with_mask
 from mtransfer.visualize import with_flow
 from mtransfer.warp import vacated_mask

@@ -21,11 +21,11 @@ from benchmarks.figures import figures_of
 from benchmarks.report import markdown, plot, plot_paper, put_section, save_sheet
 from benchmarks.statistics import Rows, differences, interval
 from mtransfer import baselines
-from mtransfer.console import strict_json
 from mtransfer.errors import MTransferError
 from mtransfer.flow_loading import load_flow_model, load_judge
 from mtransfer.pipeline_loading import load_pipeline
 from mtransfer.settings import SamplerSettings
+from mtransfer.strict_json import strict_json
 from mtransfer.subject.mask_refinement import snapped_along
 
 USUAL = "warp,warp_telea,sdedit_photo,sdedit_warp,repaint,drag,draft,fast_unguided,fast"

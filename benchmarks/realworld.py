@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtransfer.console import say
 from mtransfer.errors import MTransferError
+from mtransfer.log import say
 from mtransfer.media.image import read_photo, save_png
 from mtransfer.media.video import ClipReader
 from mtransfer.preview import sheet

@@ -14,7 +14,6 @@ from benchmarks.motionbench import CLIP_FPS, ClipCase, load_clip_cases
 from benchmarks.statistics import interval
 from mtransfer.camera import fit_cameras, without_camera
 from mtransfer.clipmotion import read_motion, retargeted
-from mtransfer.console import strict_json
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
 from mtransfer.media.image import save_png
@@ -22,6 +21,7 @@ from mtransfer.media.video_writer import write_video
 from mtransfer.recipe import TransferRecipe
 from mtransfer.retarget import fit_similarity, retarget
 from mtransfer.run import start
+from mtransfer.strict_json import strict_json
 from mtransfer.subject.subject import Subject, subject_from_mask
 
 

@@ -19,7 +19,6 @@ from diffusers import AutoencoderKL, AutoencoderTiny, PNDMScheduler, UNet2DCondi
 from torch import Tensor
 from torchvision.models.optical_flow import RAFT
 
-from mtransfer.console import strict_json
 from mtransfer.denoiser import Denoiser, Prompt
 from mtransfer.draft import make_draft
 from mtransfer.flow import FlowModel
@@ -30,6 +29,7 @@ from mtransfer.plan import Plan
 from mtransfer.raft import FlowNet, build_raft
 from mtransfer.sampler import MotionGuidedPipeline
 from mtransfer.settings import SamplerSettings
+from mtransfer.strict_json import strict_json
 
 PRESETS = ("paper", "best", "fast")
 RAFTS = ("raft_small", "raft_large")

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from mtransfer.console import Report
+from mtransfer.log import Report
 from mtransfer.media.image import save_png
-from mtransfer.output import save_json, staged
+from mtransfer.output import staged
 from mtransfer.preview import sheet
 from mtransfer.recipe import EditRecipe
 from mtransfer.render import Panels
 from mtransfer.settings import SamplerSettings
+from mtransfer.strict_json import save_json
 from mtransfer.transfer import edit
 
 ABLATIONS: dict[str, dict[str, Any]] = {

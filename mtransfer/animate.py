@@ -4,7 +4,6 @@ Frames are painted into a folder, and those that are there already are not paint
 """
 
 import math
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from mtransfer.flow import DisFlow
 from mtransfer.media.image import save_png
 from mtransfer.media.quantize import from_uint8
 from mtransfer.metrics import flow_error
+from mtransfer.output import atomic_write
 from mtransfer.painter import Painter
 from mtransfer.plan import Callback
 from mtransfer.recipe import AnimateRecipe
@@ -104,9 +104,8 @@ def _next(
     if painter.tools is None:
         on_step(None, 0, 0, {"energy": None, "count": 1})
     frame = painter.paint(flow, on_step)
-    part = path.with_name(f".{path.name}")
-    save_png(frame[0], part, profile, text)
-    os.replace(part, path)  # a frame that is there is whole
+    with atomic_write(path) as part:  # a frame that is there is whole
+        save_png(frame[0], part, profile, text)
 
 
 def frame_path(folder: Path, index: int) -> Path:

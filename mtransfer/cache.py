@@ -10,7 +10,6 @@ import json
 import math
 import os
 import re
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from mtransfer import __version__
 from mtransfer.errors import InputError
+from mtransfer.output import PART, atomic_write
 
 DEFAULT_GB = 2.0
 GB = 10**9
@@ -32,7 +32,7 @@ SURELY_ALTERED_S = 2.0  # so far apart two writes of a file differ in its time, 
 ABANDONED_S = 3600.0  # a temporary file this old is of a process that ended in the middle
 # Nothing else in the folder is ever touched.
 OWN_FILES = "[a-z]*/" + "[0-9a-f]" * 64 + ".safetensors", "guesses/" + "[0-9a-f]" * 16 + ".png"
-OWN_PARTS = "[a-z]*/.*.mtransfer-part"
+OWN_PARTS = f"[a-z]*/.*{PART}"
 
 
 @dataclass(frozen=True)
@@ -192,13 +192,8 @@ def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 def _write(path: Path, save: Callable[[Path], object]) -> None:
     """What `save` writes, whole at `path` or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    number, part = tempfile.mkstemp(suffix=".mtransfer-part", prefix=".", dir=path.parent)
-    try:
-        os.close(number)
-        save(Path(part))
-        os.replace(part, path)
-    finally:
-        _remove(Path(part))
+    with atomic_write(path) as part:
+        save(part)
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:

@@ -12,7 +12,7 @@ from mtransfer.errors import InputError
 
 if TYPE_CHECKING:
     from mtransfer.compare import Asked, Comparison
-    from mtransfer.console import Report
+    from mtransfer.log import Report
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
@@ -126,9 +126,10 @@ def compare_to_folder(asked: "Asked", out: Path, *, overwrite: bool, report: "Re
     from mtransfer.compare import compare as run_all
     from mtransfer.job import versions
     from mtransfer.media.image import save_png
-    from mtransfer.output import save_json, staged
+    from mtransfer.output import staged
     from mtransfer.preview import sheet
     from mtransfer.report import page
+    from mtransfer.strict_json import save_json
     from mtransfer.visualize import with_flow
 
     with staged(out, overwrite=overwrite) as stage:

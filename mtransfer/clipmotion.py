@@ -21,9 +21,9 @@ from torch import Tensor
 
 from mtransfer.camera import fit_cameras, resized, steadied, without_camera
 from mtransfer.clipreading import Reading, read_clip
-from mtransfer.console import Report, tell, warn
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
+from mtransfer.log import Report, tell, warn
 from mtransfer.media.clip_position import require_pair
 from mtransfer.media.sizes import require_size
 from mtransfer.media.video import Clip, ClipReader

@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mtransfer.cache import remember
-from mtransfer.console import Report
 from mtransfer.field import FlowField
 from mtransfer.flow import FlowModel
 from mtransfer.flow_loading import flow_model_id, load_reader, reading_side_px
+from mtransfer.log import Report
 from mtransfer.longflow import Links, Pictures, as_floats, follow, read_links
 from mtransfer.media.sizes import shrunk
 from mtransfer.media.video import ClipReader

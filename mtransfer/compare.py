@@ -17,7 +17,6 @@ from torch import Tensor
 
 from mtransfer import baselines, peers
 from mtransfer.baselines import METHODS, SAMPLED, Problem
-from mtransfer.console import Report, say
 from mtransfer.draft import blend, make_draft
 from mtransfer.dragging import EMBEDDED, PUBLISHED
 from mtransfer.errors import MTransferError
@@ -26,6 +25,7 @@ from mtransfer.field import FlowField, resize
 from mtransfer.fieldio import save_field
 from mtransfer.flow_loading import load_flow_model
 from mtransfer.instruction import instruction_of
+from mtransfer.log import Report, say
 from mtransfer.part import model_size
 from mtransfer.pipeline_loading import STABLE_DIFFUSION_SIDE_PX, model_side_px
 from mtransfer.recipe import EditRecipe, TransferRecipe

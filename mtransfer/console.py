@@ -1,23 +1,20 @@
 """The terminal: progress on stderr, results on stdout, and what an error becomes."""
 
 import contextlib
-import contextvars
-import json
-import math
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from mtransfer.errors import MTransferError
+from mtransfer.log import Report, one_line, say, silence, tell, warn
+from mtransfer.strict_json import strict_json
 
-_quiet = contextvars.ContextVar("quiet", default=False)
+__all__ = ["Report", "one_line", "progress", "run", "say", "show", "tell", "warn"]
+
 REPEAT_S = 5.0  # long enough to tidy up after the first
-
-Report = Callable[[str, int, int, float | None], None]  # stage, done, total, energy
 
 
 def run(job: Callable[[], None]) -> None:
@@ -61,38 +58,12 @@ def _fail(message: str, code: int) -> None:
     raise SystemExit(code) from None
 
 
-def say(message: str) -> None:
-    """One line on stderr about what was chosen."""
-    print(message, file=sys.stderr)
-
-
-def one_line(message: str) -> str:
-    """What cannot be printed, escaped: a file's name may hold line breaks and a terminal's commands."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in message
-    )
-
-
-def tell(message: str) -> None:
-    """As `say`, about what was found on the way; nothing while a quiet command runs."""
-    if not _quiet.get():
-        say(message)
-
-
-def warn(message: str) -> None:
-    """One line on stderr about what the user gave and what will not be as they may think."""
-    print(f"warning: {one_line(message)}", file=sys.stderr)
-
-
 @contextlib.contextmanager
 def progress(*, quiet: bool) -> Iterator[Report]:
     """A bar on stderr that shows stage, step, energy and time left; nothing when quiet."""
     if quiet:
-        before = _quiet.set(True)
-        try:
+        with silence():
             yield lambda stage, done, total, energy: None
-        finally:
-            _quiet.reset(before)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -118,17 +89,6 @@ def progress(*, quiet: bool) -> Iterator[Report]:
         yield report
 
 
-@dataclass(frozen=True)
-class Worded:
-    """A figure as a program reads it, and in words."""
-
-    value: float | None
-    words: str
-
-    def __str__(self) -> str:
-        return self.words
-
-
 def show(lines: dict[str, Any], *, as_json: bool) -> None:
     """Results on stdout: strict JSON, or a line each."""
     if as_json:
@@ -136,18 +96,3 @@ def show(lines: dict[str, Any], *, as_json: bool) -> None:
         return
     for name, value in lines.items():
         print(f"{name}: {value}")
-
-
-def strict_json(values: dict[str, Any], indent: int | None = None) -> str:
-    """JSON in which a figure that is not finite is null."""
-    return json.dumps(_finite(values), indent=indent, allow_nan=False, default=str)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Worded):
-        return _finite(value.value)
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -15,6 +15,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from mtransfer.errors import InputError
+from mtransfer.output import atomic_write
 
 LAST = "run.json"  # where folders cannot be renamed, this file says that the others are there
 STAGE = ".stage"  # of items under way
@@ -136,9 +137,5 @@ def write_text(out: Out, name: str, text: str) -> None:
     if out.local is None:
         out.fs.pipe_file(out.path(name), text.encode())
         return
-    part = out.local / f".{name}.{os.getpid()}.part"
-    try:
+    with atomic_write(out.local / name) as part:
         part.write_text(text, encoding="utf-8")
-        part.replace(out.local / name)
-    finally:
-        part.unlink(missing_ok=True)

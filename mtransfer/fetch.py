@@ -2,10 +2,8 @@
 
 import errno
 import hashlib
-import os
 import re
 import shutil
-import tempfile
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from typing import Any
 from mtransfer import catalog
 from mtransfer.catalog import Entry, in_words
 from mtransfer.errors import ModelError, MTransferError
+from mtransfer.output import atomic_write
 
 CHUNK_BYTES = 2**20
 TIMEOUT_S = 20.0
@@ -193,9 +192,8 @@ def _fetch_checkpoint(plan: Plan, report: Report) -> None:
     """Into a temporary file beside its place, checked against the hash in its name, then renamed."""
     plan.folder.mkdir(parents=True, exist_ok=True)
     (name,) = plan.files
-    number, part = tempfile.mkstemp(prefix=f".{name}-", suffix=".part", dir=plan.folder)
-    try:
-        with os.fdopen(number, "wb") as file, _opened(plan.entry) as answer:
+    with atomic_write(plan.folder / name) as part:
+        with part.open("wb") as file, _opened(plan.entry) as answer:
             digest = hashlib.sha256()
             while chunk := answer.read(CHUNK_BYTES):
                 digest.update(chunk)
@@ -203,10 +201,6 @@ def _fetch_checkpoint(plan: Plan, report: Report) -> None:
                 report(f"fetch {plan.entry.name}", file.tell(), max(plan.size_bytes, file.tell()), None)
         if not digest.hexdigest().startswith(hash_in_name(name)):
             raise ModelError(f"{plan.entry.source}: what came is not the file it should be; run the command again")
-        os.chmod(part, 0o644)  # a temporary file is its owner's alone; a cache may be shared
-        os.replace(part, plan.folder / name)
-    finally:
-        Path(part).unlink(missing_ok=True)
 
 
 def hash_in_name(name: str) -> str:

@@ -1,6 +1,5 @@
 """Flow files: .npz, .npy, Middlebury .flo, KITTI .png, and the published .pth (read only)."""
 
-import contextlib
 import io
 import os
 import pickle
@@ -16,6 +15,7 @@ import torch
 
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField, Size
+from mtransfer.output import atomic_write
 
 FLO_MAGIC = np.float32(202021.25)
 UNKNOWN_PX = 1e9  # Middlebury, and files made from its, mark an unknown vector by a component this large or larger
@@ -72,15 +72,11 @@ def _reason(error: Exception) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        with atomic_write(path) as part:
+            part.write_bytes(content)
     except OSError as error:
         raise InputError(f"cannot write {path}: {_reason(error)}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def _from_array(values: np.ndarray, confidence: np.ndarray | None = None) -> FlowField:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from mtransfer.console import Report
 from mtransfer.errors import InputError
+from mtransfer.log import Report
 from mtransfer.part import SHORTEST_SIDE_PX
 from mtransfer.pipeline_loading import model_side_px
 from mtransfer.recipe import GenerateRecipe

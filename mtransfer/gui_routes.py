@@ -17,6 +17,7 @@ from mtransfer.gui_jobs import INPUTS, RESULT, jpeg
 from mtransfer.gui_store import LIMITS, MB, Session, Thing, look_at, require_suffix
 from mtransfer.gui_tasks import keep_mask, mask_of, scene_of, subjects_of
 from mtransfer.media.image import read_photo
+from mtransfer.output import atomic_write
 from mtransfer.subject.prompt import parse_numbers
 from mtransfer.subject.segment import segment
 
@@ -249,9 +250,7 @@ def zipped(run: Thing) -> Path:
     """A run's recipe folder as a file beside it."""
     path = run.path / "recipe.zip"
     if not path.exists():
-        part = path.with_suffix(".part")
-        with zipfile.ZipFile(part, "w") as archive:
+        with atomic_write(path) as part, zipfile.ZipFile(part, "w") as archive:
             for source in sorted((run.path / INPUTS).iterdir()):
                 archive.write(source, f"recipe/{source.name}")
-        part.replace(path)
     return path

@@ -11,19 +11,20 @@ from safetensors.torch import save_file
 
 from mtransfer import __version__
 from mtransfer.animate import paint_frames
-from mtransfer.console import Report, warn
 from mtransfer.evaluation.moved_as_asked import in_words
 from mtransfer.fieldio import save_field
 from mtransfer.generate import generate
+from mtransfer.log import Report, warn
 from mtransfer.media.image import save_png
 from mtransfer.media.png import write_png
-from mtransfer.output import require_free, save_json, staged
+from mtransfer.output import require_free, staged
 from mtransfer.preview import sheet
 from mtransfer.recipe import AnimateRecipe, EditRecipe, GenerateRecipe, Recipe, TransferRecipe
 from mtransfer.reel import kept_frames, write_animation
 from mtransfer.run import Watch
 from mtransfer.scene import read_scene
 from mtransfer.stored import write_stored
+from mtransfer.strict_json import save_json
 from mtransfer.subject.subject import mask_hash
 from mtransfer.transfer import TransferOutput, edit, transfer
 

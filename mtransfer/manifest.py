@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mtransfer.console import strict_json
 from mtransfer.errors import InputError, MTransferError
 from mtransfer.places import is_place
+from mtransfer.strict_json import strict_json
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x6D747266  # mtrf

@@ -1,17 +1,17 @@
-"""Where results go: written whole into a folder beside the wanted one, then moved into place, or not at all."""
+"""Files written whole or not at all: beside their place first, then moved into it; one file, or a folder of results."""
 
 import contextlib
 import errno
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from mtransfer.console import strict_json
 from mtransfer.errors import InputError, MTransferError
 
+PART = ".mtransfer-part"  # the end of what is not whole yet
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 NAMES = (
     *("ablation.png", "edited.png", "generated.png", "preview.png", "flow.npz", "noise.safetensors", "run.json"),
@@ -52,6 +52,18 @@ def require_free(out: Path, overwrite: bool) -> None:
         raise InputError(f"-o {out}: already holds {held[0]}; add --overwrite or choose another folder")
 
 
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; it takes the place of `path` only when the block ends without an error."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
 def nearest(out: Path) -> Path:
     """`out` itself, or the nearest folder above it that is there: on the same disk, so that moving is a rename."""
     home = out.absolute()
@@ -77,8 +89,3 @@ def _move(stage: Path, out: Path) -> None:
             os.replace(path, wanted)
             undo.callback(os.rename, wanted, path)
         undo.pop_all()
-
-
-def save_json(values: dict[str, Any], path: Path) -> None:
-    """Write strict JSON: a figure that is not finite is null."""
-    path.write_text(strict_json(values, indent=2) + "\n", encoding="utf-8")

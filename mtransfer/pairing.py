@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mtransfer.console import warn
 from mtransfer.errors import InputError
+from mtransfer.log import warn
 from mtransfer.media.clip_formats import CLIP_SUFFIXES
 from mtransfer.media.photo_formats import PHOTO_SUFFIXES
 

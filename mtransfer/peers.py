@@ -16,7 +16,7 @@ from torch import Tensor
 from mtransfer import catalog
 from mtransfer.draft import blend, make_draft
 from mtransfer.errors import ModelError
-from mtransfer.hush import without_bars
+from mtransfer.log import without_bars
 
 MODELS = {"instruct": "timbrooks/instruct-pix2pix", "inpaint": "stable-diffusion-v1-5/stable-diffusion-inpainting"}
 KINDS: dict[str, type[DiffusionPipeline]] = {

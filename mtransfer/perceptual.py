@@ -17,7 +17,7 @@ from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 from transformers import CLIPImageProcessor, CLIPModel
 
 from mtransfer.catalog import path_on_disk
-from mtransfer.hush import without_bars
+from mtransfer.log import without_bars
 
 Net = Literal["alex", "squeeze", "vgg"]
 

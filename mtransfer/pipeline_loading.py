@@ -11,7 +11,7 @@ from mtransfer import catalog
 from mtransfer.catalog import WEIGHTS
 from mtransfer.devices import choose_device
 from mtransfer.errors import InputError, ModelError
-from mtransfer.hush import without_bars
+from mtransfer.log import without_bars
 from mtransfer.model_folder import require_layout
 from mtransfer.sampler import MotionGuidedPipeline
 from mtransfer.spacetodepth import AutoencoderSpaceToDepth

@@ -9,11 +9,11 @@ from pathlib import Path
 from torch import Tensor
 
 from mtransfer.animate import frame_path, liveliest, load_frame
-from mtransfer.console import say
 from mtransfer.errors import InputError, MTransferError
 from mtransfer.field import FlowField
 from mtransfer.fieldio import save_field
 from mtransfer.film import write_gif
+from mtransfer.log import say
 from mtransfer.media.colour import to_srgb
 from mtransfer.media.image import save_png
 from mtransfer.media.quantize import from_uint8

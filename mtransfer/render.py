@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mtransfer.console import warn
 from mtransfer.cutout import with_alpha
 from mtransfer.draft import Draft, blend, make_draft, take_out
 from mtransfer.errors import InputError, MTransferError
@@ -19,6 +18,7 @@ from mtransfer.evaluation.moved_as_asked import moved_as_asked, within_px
 from mtransfer.field import FlowField
 from mtransfer.flow import DisFlow, FlowModel
 from mtransfer.flow_loading import load_judge
+from mtransfer.log import warn
 from mtransfer.media.alpha import over
 from mtransfer.media.image import Photo
 from mtransfer.media.png import Pixels

@@ -10,12 +10,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mtransfer.clipmotion import ClipMotionOptions
-from mtransfer.console import Report, warn
 from mtransfer.devices import choose_device, choose_dtype
 from mtransfer.errors import InputError
 from mtransfer.flow import FlowModel
 from mtransfer.flow_loading import load_flow_model, resolve_flow_model
 from mtransfer.guidance import EnergyTerm
+from mtransfer.log import Report, warn
 from mtransfer.media.video import ClipReader
 from mtransfer.part import SamplingTools
 from mtransfer.pipeline_loading import (

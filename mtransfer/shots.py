@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from mtransfer.cache import remember
-from mtransfer.console import warn
 from mtransfer.errors import InputError
+from mtransfer.log import warn
 from mtransfer.media.video import ClipReader
 
 SIDE_PX = 96

@@ -3,8 +3,8 @@
 import itertools
 from collections.abc import Callable, Sequence
 
-from mtransfer.console import warn
 from mtransfer.errors import InputError
+from mtransfer.log import warn
 from mtransfer.media.clip_position import parse_position, require_pair
 from mtransfer.media.frame_rates import LEAST_FPS, MOST_FPS
 from mtransfer.media.video import EVEN_SHARE, Clip

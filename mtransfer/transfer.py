@@ -8,10 +8,10 @@ from torch import Tensor
 
 from mtransfer.camera import pan
 from mtransfer.clipmotion import MOVING, ClipMotion, camera_on_photo, read_motion, retargeted
-from mtransfer.console import tell, warn
 from mtransfer.elementary import EditMotion, edit_field
 from mtransfer.errors import InputError
 from mtransfer.field import FlowField
+from mtransfer.log import tell, warn
 from mtransfer.media.alpha import lifted
 from mtransfer.media.clip_position import parse_pair, require_pair
 from mtransfer.media.image import Photo, read_photo

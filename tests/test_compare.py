@@ -14,10 +14,10 @@ from tiny_sd import build_tiny_sd
 
 from mtransfer import baselines, peers
 from mtransfer.compare import SLOW, _once, choose
-from mtransfer.console import warn
 from mtransfer.errors import InputError, ModelError
 from mtransfer.evaluate import FIGURES
 from mtransfer.fieldio import load_field
+from mtransfer.log import warn
 from mtransfer.media.image import read_photo
 
 FILES = ["compare.csv", "compare.json", "draft.png", "flow.npz", "report.html", "sheet.png", "warp.png"]

@@ -10,7 +10,8 @@ from PIL import Image, ImageCms
 
 from mtransfer.errors import InputError, MTransferError
 from mtransfer.media.image import save_png
-from mtransfer.output import save_json, staged
+from mtransfer.output import staged
+from mtransfer.strict_json import save_json
 
 
 def contents(folder: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from PIL import Image, ImageCms
 from torch import Tensor
 
-from mtransfer.console import warn
+from mtransfer.log import warn
 from mtransfer.media.quantize import from_uint8, to_uint8
 
 Convert = Callable[[Float[Tensor, "3 H W"]], Float[Tensor, "3 H W"]]

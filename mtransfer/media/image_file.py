@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from mtransfer.console import warn
 from mtransfer.errors import InputError
+from mtransfer.log import warn
 from mtransfer.media import tiff
 from mtransfer.media.photo_formats import HEAD_BYTES, openable
 from mtransfer.media.png import Pixels

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
-from mtransfer.console import warn
 from mtransfer.errors import InputError
+from mtransfer.log import warn
 from mtransfer.media.image_file import ImageFile, read_image_file
 
 GREY = "grey"

@@ -1,6 +1,5 @@
 """Films: frames written as an H.264 mp4, the same bytes for the same frames."""
 
-import contextlib
 import itertools
 import math
 import os
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from mtransfer.errors import InputError
 from mtransfer.media.quantize import to_uint8
+from mtransfer.output import atomic_write
 
 CRF = 18  # H.264 quality: about the lowest that shows no loss
 ENCODER = {
@@ -46,15 +46,11 @@ def write_video(
     path = Path(path)
     if not (math.isfinite(fps) and fps > 0):
         raise InputError(f"cannot write {path} at {fps} frames a second; give a rate above 0")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        _encode(frames, temporary, Fraction(fps).limit_denominator(1001), comment, shown_s)
-        temporary.replace(path)
+        with atomic_write(path) as part:
+            _encode(frames, part, Fraction(fps).limit_denominator(1001), comment, shown_s)
     except (OSError, av.error.FFmpegError) as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def _encode(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mtransfer import catalog
 from mtransfer.errors import InputError, ModelError
-from mtransfer.hush import without_bars
+from mtransfer.log import without_bars
 from mtransfer.media.quantize import to_uint8
 from mtransfer.subject.prompt import require_inside
 
