@@ -16,22 +16,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mtransfer.camera import camera_flow, fit_cameras
 from mtransfer.errors import InputError, MTransferError
-from mtransfer.field import FlowField
-from mtransfer.fieldio import save_field
-from mtransfer.flow import FlowModel, estimate_field
-from mtransfer.flow_loading import load_reader
+from mtransfer.flow.estimator import FlowModel, estimate_field
+from mtransfer.flow.field import FlowField
+from mtransfer.flow.io import save_field
+from mtransfer.flow.loading import load_reader
+from mtransfer.flow.visualize import with_flow
+from mtransfer.flow.warp import grow
 from mtransfer.log import say
 from mtransfer.media.clip_position import require_pair
-from mtransfer.media.image import save_png
+from mtransfer.media.contact_sheet import sheet
+from mtransfer.media.photo.photo import save_png
 from mtransfer.media.video import ClipReader
+from mtransfer.motion.camera import camera_flow, fit_cameras
 from mtransfer.motion.motion_segmentation import moving_subjects, subject_motion_px, sure_places
-from mtransfer.pipeline_loading import EMBEDDED_SIDE_PX
-from mtransfer.preview import sheet
+from mtransfer.sampling.loading import EMBEDDED_SIDE_PX
 from mtransfer.strict_json import save_json
-from mtransfer.visualize import with_flow
-from mtransfer.warp import grow
 
 SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 GAPS = (6, 12, 24)  # frames from A to B, the shortest that moves far enough

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from benchmarks.motionbench import Case, load_cases
 from mtransfer.errors import InputError
-from mtransfer.field import FlowField, resize
-from mtransfer.fieldio import DECODERS, load_field
-from mtransfer.fill import fill_motion
-from mtransfer.media.image import read_photo
-from mtransfer.metrics import Regions, region_masks
-from mtransfer.part import model_size
-from mtransfer.pipeline_loading import EMBEDDED_SIDE_PX
+from mtransfer.evaluation.metrics import Regions, region_masks
+from mtransfer.flow.field import FlowField, resize
+from mtransfer.flow.interpolate import fill_motion
+from mtransfer.flow.io import DECODERS, load_field
+from mtransfer.media.photo.photo import read_photo
+from mtransfer.sampling.highres import model_size
+from mtransfer.sampling.loading import EMBEDDED_SIDE_PX
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from benchmarks.cases import Problem, benchmark_problems
-from mtransfer.dragging import drag
-from mtransfer.flow_loading import load_judge
-from mtransfer.media.image import save_png
-from mtransfer.metrics import flow_error
-from mtransfer.pipeline_loading import load_pipeline
-from mtransfer.preview import sheet
+from mtransfer.evaluation.drag import drag
+from mtransfer.evaluation.metrics import flow_error
+from mtransfer.flow.loading import load_judge
+from mtransfer.flow.visualize import with_flow
+from mtransfer.media.contact_sheet import sheet
+from mtransfer.media.photo.photo import save_png
+from mtransfer.sampling.loading import load_pipeline
 from mtransfer.strict_json import save_json
-from mtransfer.visualize import with_flow
 
 CPU = torch.device("cpu")
 COLUMNS = ("handles", "updates", "before_px", "after_px", "share_left", "asked_px", "raft_error_px", "seconds")

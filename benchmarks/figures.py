@@ -5,10 +5,10 @@ import math
 from torch import Tensor
 
 from benchmarks.cases import Problem
-from mtransfer.flow import DisFlow, FlowModel
-from mtransfer.metrics import appearance_kept, background_difference, fidelity, flow_error, vacated_residue
-from mtransfer.perceptual import clip_similarity, lpips
-from mtransfer.texture import roughness, seam_jump, sharpness
+from mtransfer.evaluation.metrics import appearance_kept, background_difference, fidelity, flow_error, vacated_residue
+from mtransfer.evaluation.perceptual import clip_similarity, lpips
+from mtransfer.evaluation.texture import roughness, seam_jump, sharpness
+from mtransfer.flow.estimator import DisFlow, FlowModel
 
 HIGHEST_DB = 60.0  # equal pixels have no finite PSNR
 

@@ -25,11 +25,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mtransfer.flow_loading import EMBEDDED_FLOW
-from mtransfer.job import run_to_folder
-from mtransfer.manifest import Manifest
+from mtransfer.batch.manifest import Manifest
+from mtransfer.flow.loading import EMBEDDED_FLOW
+from mtransfer.jobs.recipe import EditRecipe, TransferRecipe
+from mtransfer.jobs.run_job import run_to_folder
 from mtransfer.media.video_writer import write_video
-from mtransfer.recipe import EditRecipe, TransferRecipe
 from mtransfer.strict_json import strict_json
 
 LIMIT_S = 60.0
@@ -116,8 +116,8 @@ def _write_avi(frames: list[torch.Tensor], path: Path) -> None:
 
 
 def _make_flows(home: Path) -> None:
-    from mtransfer.field import FlowField
-    from mtransfer.fieldio import save_field
+    from mtransfer.flow.field import FlowField
+    from mtransfer.flow.io import save_field
 
     flow = torch.zeros(1, 2, SIDE_PX, SIDE_PX)
     flow[:, 0, 40:88, 28:76] = 12
@@ -128,7 +128,7 @@ def _make_flows(home: Path) -> None:
 
 def _make_results(home: Path) -> None:
     """A result that carries its recipe, that recipe, a manifest, and lists."""
-    from mtransfer.stored import read_stored
+    from mtransfer.jobs.recipe_file import read_stored
 
     values = {"photo": home / "photo.png", "translate": "12,0", "preset": "draft"}
     run_to_folder(
@@ -210,19 +210,20 @@ def _apart(job: Callable[[], int], limit_s: float) -> int:
 
 def _command(here: Path, case: Case, broken: Path) -> int:
     """The command, with stdout and stderr in files."""
-    from mtransfer import cli, flow_loading
+    from mtransfer.flow import loading
+    from mtransfer.ui.cli import main
 
     os.chdir(here)
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), number)
     if case.kind == "weights":
-        flow_loading.EMBEDDED_FLOW = broken
-        flow_loading.load_flow_model.cache_clear()
-        flow_loading._weights_hash.cache_clear()
+        loading.EMBEDDED_FLOW = broken
+        loading.load_flow_model.cache_clear()
+        loading._weights_hash.cache_clear()
     words = [word.format(file=broken.name) for word in case.words.split()]
     (here / OUT).mkdir() if words[0] == "flow" else None
     try:
-        cli.app(words)
+        main.app(words)
     except SystemExit as end:
         code = int(end.code or 0)
     sys.stdout.flush()

@@ -22,12 +22,12 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image
 
+from mtransfer.batch.manifest import Entry, Manifest
+from mtransfer.batch.worker_process import THUMBNAIL
 from mtransfer.errors import InputError
-from mtransfer.manifest import Entry, Manifest
 from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
 from mtransfer.strict_json import strict_json
-from mtransfer.worker import THUMBNAIL
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 CLIPS, PHOTOS = ("cup", "bunny", "box"), ("fig.jpg", "goldfish.png", "kite.jpg", "ladybird.jpg", "moss_star.jpg")
@@ -112,7 +112,7 @@ def _names(home: Path, kind: str) -> list[str]:
 
 def _start(home: Path, preset: str) -> subprocess.Popen[bytes]:
     words = ["batch", "clips", "photos", "-o", "out", "--preset", preset, "--set", "pair=0:4", "--workers", "2"]
-    main = [sys.executable, "-c", "from mtransfer.cli import main; main()"]
+    main = [sys.executable, "-c", "from mtransfer.ui.cli.main import main; main()"]
     return subprocess.Popen([*main, *words, "--quiet"], cwd=home, stdout=subprocess.DEVNULL)
 
 

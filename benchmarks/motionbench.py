@@ -18,15 +18,15 @@ from torch import Tensor
 
 from benchmarks.rendering import Path2D, Scene, Size, draw, exact_flow, extended_flow, load_actor, load_background
 from benchmarks.staging import carried, imperfect, perfect, place_background, stage_clip, stage_edit
-from mtransfer.field import FlowField
-from mtransfer.fieldio import save_field
-from mtransfer.media.image import save_png
+from mtransfer.flow.field import FlowField
+from mtransfer.flow.io import save_field
+from mtransfer.flow.visualize import with_flow
+from mtransfer.flow.warp import vacated_mask
+from mtransfer.media.contact_sheet import sheet
+from mtransfer.media.photo.photo import save_png
 from mtransfer.media.video_writer import write_video
-from mtransfer.preview import sheet
 from mtransfer.strict_json import save_json
 from mtransfer.subject.subject import with_mask
-from mtransfer.visualize import with_flow
-from mtransfer.warp import vacated_mask
 
 SEED = 7
 SIZE: Size = (256, 256)

@@ -20,11 +20,12 @@ from benchmarks.cases import Problem, benchmark_problems, read_problems
 from benchmarks.figures import figures_of
 from benchmarks.report import markdown, plot, plot_paper, put_section, save_sheet
 from benchmarks.statistics import Rows, differences, interval
-from mtransfer import baselines
 from mtransfer.errors import MTransferError
-from mtransfer.flow_loading import load_flow_model, load_judge
-from mtransfer.pipeline_loading import load_pipeline
-from mtransfer.settings import SamplerSettings
+from mtransfer.evaluation.methods import METHODS, SAMPLED, known_methods, run_method
+from mtransfer.evaluation.methods import Problem as Asked
+from mtransfer.flow.loading import load_flow_model, load_judge
+from mtransfer.sampling.loading import load_pipeline
+from mtransfer.sampling.settings import SamplerSettings
 from mtransfer.strict_json import strict_json
 from mtransfer.subject.mask_refinement import snapped_along
 
@@ -45,7 +46,7 @@ def run(problems: list[Problem], methods: list[str], model: str) -> tuple[Rows, 
         results[problem.name], rows[problem.name] = dict(problem.others), {}
         for name in methods:
             started = time.monotonic()
-            results[problem.name][name], evaluations = baselines.run_method(name, _asked(name, problem), pipe, guide)
+            results[problem.name][name], evaluations = run_method(name, _asked(name, problem), pipe, guide)
             rows[problem.name][name] = {"seconds": time.monotonic() - started, "evaluations": float(evaluations)}
         for name, result in results[problem.name].items():
             raft = load_judge("auto", CPU)
@@ -63,13 +64,13 @@ def guidance_gain(rows: Rows) -> str:
     return "\n".join([*lines, ""])
 
 
-def _asked(name: str, problem: Problem) -> baselines.Problem:
+def _asked(name: str, problem: Problem) -> Asked:
     """A case as the tool would put it to a method: masks that miss the photo's edges are drawn to them first."""
-    preset, changes = baselines.SAMPLED.get(name, ("paper", {"snap_mask": False}))
+    preset, changes = SAMPLED.get(name, ("paper", {"snap_mask": False}))
     flow, mask = problem.flow, problem.mask
     if SamplerSettings.from_preset(preset, **changes).snap_mask:
         flow, mask = snapped_along(problem.photo, flow, mask) or (flow, mask)
-    return baselines.Problem(problem.photo, flow, mask)
+    return Asked(problem.photo, flow, mask)
 
 
 def text_of(problems: list[Problem], rows: Rows, methods: list[str]) -> str:
@@ -88,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("cases", nargs="*", type=Path, help="folders of cases [default: MotionBench]")
     parser.add_argument("-o", "--output", type=Path, default=Path("out/quality"))
     parser.add_argument("--split", choices=("reported", "tuning"), default="reported")
-    parser.add_argument("--methods", default="", help=f"of {', '.join(baselines.METHODS)} [default: {USUAL}]")
+    parser.add_argument("--methods", default="", help=f"of {', '.join(METHODS)} [default: {USUAL}]")
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--automatic", type=Path, help="a folder made by benchmarks.automatic, measured too")
     parser.add_argument("--results", type=Path, help="a Markdown page whose tables are to be these")
@@ -96,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=0, help="so many of the cases, spread over all of them")
     options = parser.parse_args(arguments)
     try:
-        methods = baselines.known_methods(options.methods or (QUICK if options.quick else USUAL))
+        methods = known_methods(options.methods or (QUICK if options.quick else USUAL))
         problems = read_problems(options.cases) if options.cases else benchmark_problems(options.split, options.quick)
         if options.count:
             problems = [problems[round(place)] for place in np.linspace(0, len(problems) - 1, options.count)]

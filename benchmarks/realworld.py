@@ -21,16 +21,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtransfer.errors import MTransferError
+from mtransfer.jobs.recipe import TransferRecipe
+from mtransfer.jobs.render import Panels
+from mtransfer.jobs.transfer import prepare_transfer, transfer
 from mtransfer.log import say
-from mtransfer.media.image import read_photo, save_png
+from mtransfer.media.contact_sheet import sheet
+from mtransfer.media.photo.photo import read_photo, save_png
 from mtransfer.media.video import ClipReader
-from mtransfer.preview import sheet
-from mtransfer.recipe import TransferRecipe
-from mtransfer.render import Panels
 from mtransfer.subject.regions import Region, overlap
 from mtransfer.subject.segment import find_subject, segment
 from mtransfer.subject.subject import with_mask
-from mtransfer.transfer import prepare_transfer, transfer
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 CLIPS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtransfer.warp import pixel_grid, sample
+from mtransfer.flow.warp import pixel_grid, sample
 
 SUBSAMPLES = 3  # a pixel's side: originals are up to twice as large as they are shown
 FAINTEST = 0.03  # alpha below it is no subject

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from benchmarks.cases import Problem
 from benchmarks.statistics import Rows, interval, values_of
-from mtransfer.media.image import save_png
-from mtransfer.preview import sheet
+from mtransfer.media.contact_sheet import sheet
+from mtransfer.media.photo.photo import save_png
 
 TABLES = {
     "Flow: end-point error in pixels, lower is better (loss: the paper's Flow Loss)": (

@@ -12,15 +12,15 @@ from torch import Tensor
 
 from benchmarks.motionbench import CLIP_FPS, ClipCase, load_clip_cases
 from benchmarks.statistics import interval
-from mtransfer.camera import fit_cameras, without_camera
-from mtransfer.clipmotion import read_motion, retargeted
 from mtransfer.errors import InputError
-from mtransfer.field import FlowField
-from mtransfer.media.image import save_png
+from mtransfer.flow.field import FlowField
+from mtransfer.jobs.context import start
+from mtransfer.jobs.recipe import TransferRecipe
+from mtransfer.media.photo.photo import save_png
 from mtransfer.media.video_writer import write_video
-from mtransfer.recipe import TransferRecipe
-from mtransfer.retarget import fit_similarity, retarget
-from mtransfer.run import start
+from mtransfer.motion.camera import fit_cameras, without_camera
+from mtransfer.motion.clip_motion import read_motion, retargeted
+from mtransfer.motion.retarget import fit_similarity, retarget
 from mtransfer.strict_json import strict_json
 from mtransfer.subject.subject import Subject, subject_from_mask
 

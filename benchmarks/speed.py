@@ -19,16 +19,16 @@ from diffusers import AutoencoderKL, AutoencoderTiny, PNDMScheduler, UNet2DCondi
 from torch import Tensor
 from torchvision.models.optical_flow import RAFT
 
-from mtransfer.denoiser import Denoiser, Prompt
-from mtransfer.draft import make_draft
-from mtransfer.flow import FlowModel
-from mtransfer.flow_loading import load_flow_model
-from mtransfer.guidance import MotionGuidance
-from mtransfer.pipeline_loading import load_pipeline
-from mtransfer.plan import Plan
-from mtransfer.raft import FlowNet, build_raft
-from mtransfer.sampler import MotionGuidedPipeline
-from mtransfer.settings import SamplerSettings
+from mtransfer.flow.estimator import FlowModel
+from mtransfer.flow.loading import load_flow_model
+from mtransfer.flow.raft import FlowNet, build_raft
+from mtransfer.sampling.composite import make_draft
+from mtransfer.sampling.context import Plan
+from mtransfer.sampling.denoiser import Denoiser, Prompt
+from mtransfer.sampling.guidance import MotionGuidance
+from mtransfer.sampling.loading import load_pipeline
+from mtransfer.sampling.pipeline import MotionGuidedPipeline
+from mtransfer.sampling.settings import SamplerSettings
 from mtransfer.strict_json import strict_json
 
 PRESETS = ("paper", "best", "fast")

@@ -1,39 +1,39 @@
 """mtransfer: move the subject of a photo the way the subject of a clip moves."""
 
 import importlib
-import sys
-from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "transfer": "mtransfer.transfer",
-    "animate": "mtransfer.animate",
-    "edit": "mtransfer.transfer",
-    "TransferOutput": "mtransfer.transfer",
-    "TransferRecipe": "mtransfer.recipe",
-    "AnimateRecipe": "mtransfer.recipe",
-    "EditRecipe": "mtransfer.recipe",
-    "FlowField": "mtransfer.field",
+    "transfer": "mtransfer.jobs.transfer",
+    "animate": "mtransfer.jobs.animate",
+    "edit": "mtransfer.jobs.transfer",
+    "generate": "mtransfer.jobs.generate",
+    "TransferOutput": "mtransfer.jobs.render",
+    "Animation": "mtransfer.jobs.animate",
+    "TransferRecipe": "mtransfer.jobs.recipe",
+    "AnimateRecipe": "mtransfer.jobs.recipe",
+    "EditRecipe": "mtransfer.jobs.recipe",
+    "GenerateRecipe": "mtransfer.jobs.recipe",
+    "SamplerSettings": "mtransfer.sampling.settings",
+    "MotionGuidedPipeline": "mtransfer.sampling.pipeline",
+    "load_pipeline": "mtransfer.sampling.loading",
+    "EnergyTerm": "mtransfer.sampling.guidance",
+    "FlowModel": "mtransfer.flow.estimator",
+    "FlowField": "mtransfer.flow.field",
+    "load_field": "mtransfer.flow.io",
+    "save_field": "mtransfer.flow.io",
+    "backward_warp": "mtransfer.flow.warp",
     "Subject": "mtransfer.subject.subject",
-    "MotionGuidedPipeline": "mtransfer.sampler",
+    "Clip": "mtransfer.media.video",
+    "Photo": "mtransfer.media.photo.photo",
+    "read_photo": "mtransfer.media.photo.photo",
     "MTransferError": "mtransfer.errors",
     "InputError": "mtransfer.errors",
     "ModelError": "mtransfer.errors",
 }
 __all__ = [*_PUBLIC, "__version__"]
-
-
-class _Package(ModuleType):
-    """Importing the modules `transfer` and `animate` would put them in place of the functions of these names."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name not in ("transfer", "animate"):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

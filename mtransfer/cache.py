@@ -23,7 +23,7 @@ from torch import Tensor
 
 from mtransfer import __version__
 from mtransfer.errors import InputError
-from mtransfer.output import PART, atomic_write
+from mtransfer.files import PART, atomic_write
 
 DEFAULT_GB = 2.0
 GB = 10**9

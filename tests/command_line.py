@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mtransfer.cli import app
+from mtransfer.ui.cli.main import app
 
 
 @dataclass(frozen=True)

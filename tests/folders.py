@@ -10,18 +10,18 @@ from typing import Any
 import torch
 from pictures import disc_photo, save_clip, save_picture
 
-from mtransfer.batch import Tally, ask
-from mtransfer.crew import Crew, Event
-from mtransfer.delivery import open_out
-from mtransfer.driver import run_batch
-from mtransfer.manifest import Entry, Manifest
-from mtransfer.pairing import Item
-from mtransfer.worker import do
+from mtransfer.batch.items import Item
+from mtransfer.batch.local_workers import Crew, Event
+from mtransfer.batch.manifest import Entry, Manifest
+from mtransfer.batch.plan import Tally, ask
+from mtransfer.batch.scheduler import run_batch
+from mtransfer.batch.storage import open_out
+from mtransfer.batch.worker_process import do
 
 RESULTS = {"edited.png", "preview.png", "flow.npz", "run.json", "thumbnail.jpg"}
 QUICK = ("--preset", "draft", "--set", "pair=0:3")
 # Whatever is printed by the side, a worker ends with its driver.
-MTRANSFER = (sys.executable, "-c", "from mtransfer.cli import main; main()")
+MTRANSFER = (sys.executable, "-c", "from mtransfer.ui.cli.main import main; main()")
 
 
 def make_folders(home: Path, clips: int, photos: int) -> Path:

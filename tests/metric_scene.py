@@ -6,9 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtransfer.field import translate_flow
-from mtransfer.flow import DisFlow
-from mtransfer.metrics import (
+from mtransfer.evaluation.metrics import (
     appearance_kept,
     background_difference,
     fidelity,
@@ -16,8 +14,10 @@ from mtransfer.metrics import (
     region_masks,
     vacated_residue,
 )
-from mtransfer.texture import roughness, sharpness
-from mtransfer.warp import pixel_grid
+from mtransfer.evaluation.texture import roughness, sharpness
+from mtransfer.flow.estimator import DisFlow
+from mtransfer.flow.field import translate_flow
+from mtransfer.flow.warp import pixel_grid
 
 SCENE_SIZE = (192, 256)
 CENTRE_XY, RADIUS = (90, 96), 42

@@ -5,8 +5,8 @@ import pytest
 from command_line import command, contents
 from PIL import Image
 
-from mtransfer.ablate import variants
-from mtransfer.settings import SamplerSettings
+from mtransfer.jobs.comparison.ablate import variants
+from mtransfer.sampling.settings import SamplerSettings
 
 KITE = Path(__file__).parent.parent / "samples" / "kite.jpg"
 

@@ -17,14 +17,14 @@ from PIL import Image, ImageSequence
 from profiles import P3_RED, SHOWN_AS_SRGB, display_p3
 
 import mtransfer
-from mtransfer.fieldio import load_field
-from mtransfer.media.image import read_photo
+from mtransfer.flow.io import load_field
+from mtransfer.jobs.animation_files import kept_frames
+from mtransfer.media.photo.photo import read_photo
 from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
-from mtransfer.reel import kept_frames
 
 FRAMES = 6
-MTRANSFER = [sys.executable, "-c", "from mtransfer.cli import main; main()"]
+MTRANSFER = [sys.executable, "-c", "from mtransfer.ui.cli.main import main; main()"]
 DRAFT = ["--subject", "mask.png", "--preset", "draft"]
 FEW = [
     "--subject",
@@ -210,7 +210,7 @@ def test_films_show_the_photos_colours_and_frames_keep_its_profile(tmp_path, cap
 
 
 def test_it_is_a_function_too(home) -> None:
-    made = mtransfer.animate(clip="clip.mp4", photo="photo.png", subject="mask.png", frames="0:3", preset="draft")
+    made = mtransfer.jobs.animate(clip="clip.mp4", photo="photo.png", subject="mask.png", frames="0:3", preset="draft")
     assert made.frames.shape == (3, 3, 160, 160)
     assert torch.equal(made.frames[0], read_photo("photo.png").image)
     assert made.order == (0, 1, 2)

@@ -8,8 +8,8 @@ from pictures import save_picture
 from torch import Tensor
 
 from benchmarks.rendering import Scene, affine_about, draw, load_actor, load_background, posed
-from mtransfer.animate import Animation, animate
-from mtransfer.flow import DisFlow, estimate
+from mtransfer.flow.estimator import DisFlow, estimate
+from mtransfer.jobs.animate import Animation, animate
 from mtransfer.media.video_writer import write_video
 
 PICTURES = Path(__file__).parent.parent / "benchmarks" / "pictures"

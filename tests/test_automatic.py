@@ -9,7 +9,7 @@ from pictures import disc, save_clip, save_picture
 from benchmarks import automatic, quality
 from benchmarks.cases import read_problems
 from mtransfer.errors import InputError
-from mtransfer.flow import DisFlow
+from mtransfer.flow.estimator import DisFlow
 
 
 def test_a_clip_becomes_cases_that_can_be_measured(tmp_path, capsys) -> None:

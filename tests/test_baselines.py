@@ -2,14 +2,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from mtransfer import peers
-from mtransfer.baselines import METHODS, Problem, run_method
-from mtransfer.draft import make_draft
 from mtransfer.errors import InputError
-from mtransfer.field import translate_flow
-from mtransfer.flow_loading import load_flow_model
-from mtransfer.metrics import region_masks, vacated_residue
-from mtransfer.pipeline_loading import load_pipeline
+from mtransfer.evaluation import diffusers_methods
+from mtransfer.evaluation.methods import METHODS, Problem, run_method
+from mtransfer.evaluation.metrics import region_masks, vacated_residue
+from mtransfer.flow.field import translate_flow
+from mtransfer.flow.loading import load_flow_model
+from mtransfer.sampling.composite import make_draft
+from mtransfer.sampling.loading import load_pipeline
 
 CPU = torch.device("cpu")
 SIZE = 128
@@ -35,7 +35,7 @@ def tools() -> tuple:
     return load_pipeline("embedded", CPU, torch.float32), load_flow_model("embedded", 3, 1, CPU)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in (*SLOW, *peers.MODELS)])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in (*SLOW, *diffusers_methods.MODELS)])
 def test_a_method_makes_an_edit(name, problem, tools) -> None:
     result, evaluations = run_method(name, problem, *tools)
     assert result.shape == problem.photo.shape

@@ -12,11 +12,11 @@ from folders import QUICK, RESULTS, HereCrew, check_whole, entries, make_folders
 from pictures import save_clip
 
 from mtransfer import cache
-from mtransfer.delivery import STAGE, open_out
-from mtransfer.driver import MANIFEST
+from mtransfer.batch.items import find_items
+from mtransfer.batch.lock import sole_driver
+from mtransfer.batch.scheduler import MANIFEST
+from mtransfer.batch.storage import STAGE, open_out
 from mtransfer.errors import InputError
-from mtransfer.lock import sole_driver
-from mtransfer.pairing import find_items
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from command_line import command
 from folders import QUICK, check_whole, entries, make_folders, run_here, start
 
 from benchmarks.kills import kill_again_and_again, make_inputs
-from mtransfer.delivery import STAGE, open_out, stage
+from mtransfer.batch.items import find_items
+from mtransfer.batch.lock import is_held, sole_driver
+from mtransfer.batch.storage import STAGE, open_out, stage
 from mtransfer.errors import MTransferError
-from mtransfer.lock import is_held, sole_driver
-from mtransfer.pairing import find_items
 
 QUICKLY_S = 120  # on a busy machine
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from mtransfer.camera import apply, camera_flow, fit_cameras, pan, resized, steadied, without_camera
-from mtransfer.field import FlowField, affine_flow, compose, translate_flow
-from mtransfer.texture_mask import texture_mask
-from mtransfer.warp import backward_warp, pixel_grid, sample
+from mtransfer.flow.field import FlowField, affine_flow, compose, translate_flow
+from mtransfer.flow.texture_mask import texture_mask
+from mtransfer.flow.warp import backward_warp, pixel_grid, sample
+from mtransfer.motion.camera import apply, camera_flow, fit_cameras, pan, resized, steadied, without_camera
 
 SIZE = (96, 128)
 MIDDLE = (64.0, 48.0)

@@ -17,9 +17,9 @@ from command_line import Ended, command, contents
 from pictures import disc_photo, save_picture, textured
 from PIL import Image
 
-from mtransfer.cli import app
-from mtransfer.media.image import save_png
+from mtransfer.media.photo.photo import save_png
 from mtransfer.media.video_writer import write_video
+from mtransfer.ui.cli.main import app
 
 ROOT = Path(__file__).parent.parent
 KITE, BUNNY = ROOT / "samples" / "kite.jpg", ROOT / "samples" / "bunny.mp4"

@@ -9,8 +9,8 @@ import pytest
 from command_line import command, contents
 from pictures import SIDE_PX, disc, save_clip
 
-from mtransfer.fieldio import load_field
-from mtransfer.flow_loading import resolve_flow_model
+from mtransfer.flow.io import load_field
+from mtransfer.flow.loading import resolve_flow_model
 
 STEP_PX, FRAMES = 3, 5
 

@@ -16,10 +16,11 @@ from command_line import Ended
 from local_hub import serve
 from model_cache import snapshot, write_sd
 
-from mtransfer import cache, doctor
+from mtransfer import cache
 from mtransfer.catalog import KNOWN, Entry
-from mtransfer.cli_models import register
-from mtransfer.doctor import Finding
+from mtransfer.ui.cli import doctor
+from mtransfer.ui.cli.doctor import Finding
+from mtransfer.ui.cli.models import register
 
 CONTENT = b"weights" * 1000
 NAME = f"net-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth"
@@ -220,7 +221,7 @@ def test_a_bound_that_is_no_size_is_usage(end, monkeypatch) -> None:
 
 SCRIPT = """
 import sys, typer
-from mtransfer.cli_models import register
+from mtransfer.ui.cli.models import register
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 register(app)
 try:

@@ -8,9 +8,9 @@ import pytest
 from command_line import command, contents
 from pictures import disc_photo, save_clip, save_picture
 
-from mtransfer.reference import PRESETS, settings_reference
-from mtransfer.settings import load_preset, pipelines_folder
-from mtransfer.stored import read_stored
+from mtransfer.jobs.recipe_file import read_stored
+from mtransfer.sampling.settings import load_preset, pipelines_folder
+from mtransfer.ui.cli.settings_reference import PRESETS, settings_reference
 
 JOBS = ["clip_to_photo", "folder_batch", "short_animation"]
 NAMES = [*JOBS, *(f"presets/{name}" for name in sorted(PRESETS))]

@@ -7,16 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtransfer.clipmotion import ClipMotion, camera_on_photo, read_motion, retargeted
-from mtransfer.clipreading import MOST_LINKS, between
 from mtransfer.errors import InputError
-from mtransfer.media.image import save_png
+from mtransfer.flow.warp import pixel_grid
+from mtransfer.jobs.context import start
+from mtransfer.jobs.recipe import TransferRecipe
+from mtransfer.media.photo.photo import save_png
 from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
-from mtransfer.recipe import TransferRecipe
-from mtransfer.run import start
+from mtransfer.motion.clip_flow import MOST_LINKS, between
+from mtransfer.motion.clip_motion import ClipMotion, camera_on_photo, read_motion, retargeted
 from mtransfer.subject.subject import Subject, subject_from_mask
-from mtransfer.warp import pixel_grid
 
 SIZE, COUNT, STEP_PX, PAN_PX = (96, 160), 7, 5, 3
 PHOTO = (120, 200)

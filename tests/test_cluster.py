@@ -57,7 +57,7 @@ def _batch(home: Path, out: str, *words: str) -> subprocess.Popen[str]:
 
 def test_a_cluster_that_is_not_there_is_one_line(tmp_path) -> None:
     make_folders(tmp_path, 1, 1)
-    whole = [sys.executable, "-c", "from mtransfer.cli import main; main()"]
+    whole = [sys.executable, "-c", "from mtransfer.ui.cli.main import main; main()"]
     whole += ["batch", "clips", "photos", "-o", "out", *QUICK, "--cluster", "auto", "--json"]
     # A process of its own, which knows of no cluster that another test had.
     environment = {**os.environ, "RAY_ADDRESS": "", "RAY_TMPDIR": str(tmp_path)}
@@ -69,7 +69,7 @@ def test_a_cluster_that_is_not_there_is_one_line(tmp_path) -> None:
 
 def test_without_ray_there_is_one_line(tmp_path) -> None:
     make_folders(tmp_path, 1, 1)
-    script = "import sys; sys.modules['ray'] = None; from mtransfer.cli import main; main()"
+    script = "import sys; sys.modules['ray'] = None; from mtransfer.ui.cli.main import main; main()"
     whole = [sys.executable, "-c", script, "batch", "clips", "photos", "-o", "out", *QUICK, "--cluster", "local"]
     ended = subprocess.run(whole, cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == 2

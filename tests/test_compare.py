@@ -12,13 +12,13 @@ from command_line import command, contents
 from pictures import disc_photo, save_clip, save_flow, save_picture
 from tiny_sd import build_tiny_sd
 
-from mtransfer import baselines, peers
-from mtransfer.compare import SLOW, _once, choose
 from mtransfer.errors import InputError, ModelError
-from mtransfer.evaluate import FIGURES
-from mtransfer.fieldio import load_field
+from mtransfer.evaluation import diffusers_methods, methods
+from mtransfer.evaluation.figures import FIGURES
+from mtransfer.flow.io import load_field
+from mtransfer.jobs.comparison.compare import SLOW, _once, choose
 from mtransfer.log import warn
-from mtransfer.media.image import read_photo
+from mtransfer.media.photo.photo import read_photo
 
 FILES = ["compare.csv", "compare.json", "draft.png", "flow.npz", "report.html", "sheet.png", "warp.png"]
 
@@ -34,16 +34,16 @@ def inputs(tmp_path_factory) -> Path:
 
 
 def test_every_default_method_can_run_here_and_the_rest_say_why() -> None:
-    chosen, skipped = choose([], peers.MODELS)
+    chosen, skipped = choose([], diffusers_methods.MODELS)
     assert {"warp", "draft", "fast", "drag"} <= set(chosen)
-    assert set(skipped) == {*SLOW, *peers.MODELS}
+    assert set(skipped) == {*SLOW, *diffusers_methods.MODELS}
     assert skipped["paper"] == "slow; ask for it with --methods paper"
     assert skipped["instruct"] == "timbrooks/instruct-pix2pix is not on this disk"
-    assert choose(["paper", "warp"], peers.MODELS) == (["paper", "warp"], {})
+    assert choose(["paper", "warp"], diffusers_methods.MODELS) == (["paper", "warp"], {})
     with pytest.raises(InputError, match=r"^method magic: unknown"):
-        choose(["magic"], peers.MODELS)
+        choose(["magic"], diffusers_methods.MODELS)
     with pytest.raises(ModelError, match=r"^method inpaint: .* fetch it with `mtransfer models download"):
-        choose(["inpaint"], peers.MODELS)
+        choose(["inpaint"], diffusers_methods.MODELS)
 
 
 def test_a_flow_is_compared_on(inputs, tmp_path, capsys) -> None:
@@ -86,10 +86,10 @@ def row_figures(head: str) -> list[str]:
 
 
 def test_what_dragging_made_shows_nothing_of_the_photos_own_detail(inputs, tmp_path, capsys, monkeypatch) -> None:
-    def plain(name: str, problem: baselines.Problem, *rest: object) -> tuple[torch.Tensor, int]:
+    def plain(name: str, problem: methods.Problem, *rest: object) -> tuple[torch.Tensor, int]:
         return torch.full_like(problem.photo, 0.4), 0
 
-    monkeypatch.setattr(baselines, "run_method", plain)
+    monkeypatch.setattr(methods, "run_method", plain)
     words = ["compare", inputs / "photo.png", "--flow", inputs / "flow.npy", "--methods", "drag"]
     assert command(capsys, *words, "-o", tmp_path / "out", "--quiet").code == 0
     made, photo = (read_photo(path).image for path in (tmp_path / "out" / "drag.png", inputs / "photo.png"))
@@ -101,9 +101,9 @@ def test_what_dragging_made_shows_nothing_of_the_photos_own_detail(inputs, tmp_p
 def test_dragging_and_peers_bring_their_results_to_the_photos_size(inputs, tmp_path, capsys, monkeypatch) -> None:
     for name, channels in (("instruct", 8), ("inpaint", 9)):
         index = build_tiny_sd(tmp_path / name, input_channels=channels) / "model_index.json"
-        kind = {"_class_name": peers.KINDS[name].__name__, "_diffusers_version": "0.6.0.dev0"}
+        kind = {"_class_name": diffusers_methods.KINDS[name].__name__, "_diffusers_version": "0.6.0.dev0"}
         index.write_text(json.dumps(json.loads(index.read_text()) | kind))
-        monkeypatch.setitem(peers.STEPS, name, 2)
+        monkeypatch.setitem(diffusers_methods.STEPS, name, 2)
     photo, out = read_photo(inputs / "photo.png").image, tmp_path / "out"
     words = ["compare", inputs / "photo.png", "--flow", inputs / "flow.npy", "--methods", "drag,inpaint,instruct"]
     models = ["--inpaint-model", tmp_path / "inpaint", "--instruct-model", tmp_path / "instruct"]
@@ -148,9 +148,9 @@ def test_a_mistake_ends_in_one_line_and_leaves_nothing(words, said, inputs, tmp_
 @pytest.fixture(scope="module")
 def results(inputs, tmp_path_factory) -> Path:
     """Two results below one folder, one of which says nothing of how it was made."""
-    from mtransfer.console import run
-    from mtransfer.job import run_to_folder
-    from mtransfer.recipe import EditRecipe
+    from mtransfer.jobs.recipe import EditRecipe
+    from mtransfer.jobs.run_job import run_to_folder
+    from mtransfer.ui.cli.console import run
 
     home = tmp_path_factory.mktemp("results")
     shutil.copy(inputs / "photo.png", home)

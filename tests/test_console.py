@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from mtransfer import console
 from mtransfer.errors import InputError, ModelError
+from mtransfer.ui.cli import console
 
 
 def failing(error: BaseException):

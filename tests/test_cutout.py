@@ -7,12 +7,12 @@ import pytest
 import torch
 from pictures import disc, disc_photo, save_clip
 
-from mtransfer.job import run_to_folder
-from mtransfer.media.image import read_photo, to_levels
-from mtransfer.media.png import write_png
-from mtransfer.recipe import EditRecipe, TransferRecipe
-from mtransfer.results import read_result
-from mtransfer.transfer import edit
+from mtransfer.jobs.recipe import EditRecipe, TransferRecipe
+from mtransfer.jobs.results import read_result
+from mtransfer.jobs.run_job import run_to_folder
+from mtransfer.jobs.transfer import edit
+from mtransfer.media.photo.photo import read_photo, to_levels
+from mtransfer.media.photo.png import write_png
 
 RIGHT_PX = 20
 MODES = {"RGBA": (4, 8), "LA": (2, 8), "RGBA of 16 bits": (4, 16), "LA of 16 bits": (2, 16)}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mtransfer.denoiser import Denoiser, Prompt
+from mtransfer.sampling.denoiser import Denoiser, Prompt
 
 BARS = torch.tensor([0.99, 0.6, 0.2])
 T = 1

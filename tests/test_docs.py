@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from mtransfer.cli import OWN_OPTIONS
-from mtransfer.recipe import COMMANDS
-from mtransfer.reference import PRESETS, settings_reference
-from mtransfer.settings import SamplerSettings, load_preset, pipelines_folder
+from mtransfer.jobs.recipe import COMMANDS
+from mtransfer.sampling.settings import SamplerSettings, load_preset, pipelines_folder
+from mtransfer.ui.cli.main import OWN_OPTIONS
+from mtransfer.ui.cli.settings_reference import PRESETS, settings_reference
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = ROOT / "docs" / "settings.md"

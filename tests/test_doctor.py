@@ -9,9 +9,12 @@ import pytest
 import torch
 from model_cache import snapshot, write, write_sd
 
-from mtransfer import catalog, doctor, flow_loading, pipeline_loading
-from mtransfer.doctor import Finding, examine
-from mtransfer.subject import mobile_sam, saliency
+from mtransfer import catalog
+from mtransfer.flow import loading as flow_loading
+from mtransfer.sampling import loading as pipeline_loading
+from mtransfer.subject.detection import mobile_sam, saliency
+from mtransfer.ui.cli import doctor
+from mtransfer.ui.cli.doctor import Finding, examine
 
 
 @pytest.fixture(autouse=True)
@@ -135,7 +138,7 @@ def test_embedded_weights_that_do_not_load_are_broken(monkeypatch, tmp_path) -> 
 
 
 def test_recipes_that_cannot_be_read_or_are_not_there(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr("mtransfer.settings.pipelines_folder", lambda: tmp_path)
+    monkeypatch.setattr("mtransfer.sampling.settings.pipelines_folder", lambda: tmp_path)
     assert found(of="recipes")["recipes"].text == f"{tmp_path}: no presets"
     write(tmp_path / "presets" / "fast.toml", "[sampler]\nsteps = 20\n")
     assert found(of="recipes")["recipes"].text == f"1 presets, 0 recipes in {tmp_path}"

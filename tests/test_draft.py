@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mtransfer.draft import FEATHER_PX, Draft, blend, feather, make_draft, take_out
-from mtransfer.field import affine_flow, translate_flow
-from mtransfer.warp import grow
+from mtransfer.flow.field import affine_flow, translate_flow
+from mtransfer.flow.warp import grow
+from mtransfer.sampling.composite import FEATHER_PX, Draft, blend, feather, make_draft, take_out
 
 SIZE = (72, 96)
 

@@ -6,13 +6,13 @@ import torch.nn.functional as F
 from tiny_sd import build_tiny_sd
 
 from benchmarks.motionbench import load_cases
-from mtransfer.denoiser import Denoiser
-from mtransfer.dragging import EMBEDDED, PUBLISHED, Features, _Drag, at, drag, handle_points
 from mtransfer.errors import InputError
-from mtransfer.field import FlowField, affine_flow, resize, translate_flow
-from mtransfer.flow_loading import load_flow_model
-from mtransfer.metrics import flow_error
-from mtransfer.pipeline_loading import load_pipeline
+from mtransfer.evaluation.drag import EMBEDDED, PUBLISHED, Features, _Drag, at, drag, handle_points
+from mtransfer.evaluation.metrics import flow_error
+from mtransfer.flow.field import FlowField, affine_flow, resize, translate_flow
+from mtransfer.flow.loading import load_flow_model
+from mtransfer.sampling.denoiser import Denoiser
+from mtransfer.sampling.loading import load_pipeline
 
 CPU = torch.device("cpu")
 SIZE = (128, 128)

@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from mtransfer.elementary import EditMotion, edit_field, parse_xy
 from mtransfer.errors import InputError
-from mtransfer.field import FlowField, affine_flow, translate_flow
-from mtransfer.fieldio import save_field
-from mtransfer.media.image import Photo, to_levels
+from mtransfer.flow.field import FlowField, affine_flow, translate_flow
+from mtransfer.flow.io import save_field
+from mtransfer.flow.warp import pixel_grid
+from mtransfer.media.photo.photo import Photo, to_levels
+from mtransfer.motion.edit_motion import EditMotion, edit_field, parse_xy
 from mtransfer.subject.subject import Subject, subject_from_mask
-from mtransfer.warp import pixel_grid
 
 SIZE = (40, 60)
 CENTRE_XY = (25.0, 18.0)  # of the subject: columns 15 to 35, rows 12 to 24

@@ -3,8 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtransfer.exemplar import fill_exemplar
-from mtransfer.fill import fill_smooth
+from mtransfer.flow.interpolate import fill_smooth
+from mtransfer.sampling.patchmatch import fill_exemplar
 
 SIZE = 128
 

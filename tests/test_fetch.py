@@ -14,12 +14,12 @@ from local_hub import serve
 from model_cache import snapshot, write_sd
 from tiny_sd import build_tiny_sd
 
-from mtransfer import catalog, fetch
+from mtransfer import catalog, download
 from mtransfer.catalog import KNOWN, Entry
+from mtransfer.download import Plan, carry_out, download_model, plan_for, wanted_files
 from mtransfer.errors import InputError, ModelError
-from mtransfer.fetch import Plan, carry_out, download, plan_for, wanted_files
 
-CONTENT = os.urandom(2 * fetch.CHUNK_BYTES + 77)
+CONTENT = os.urandom(2 * download.CHUNK_BYTES + 77)
 NAME = f"net-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth"
 UNET = "diffusion_pytorch_model"
 
@@ -107,13 +107,13 @@ class Api:
         return self.proposals
 
 
-def proposal(number: int, status: str, title: str = fetch.CONVERSION) -> Any:
+def proposal(number: int, status: str, title: str = download.CONVERSION) -> Any:
     return SimpleNamespace(num=number, status=status, title=title)
 
 
 def test_a_plan_tells_files_size_and_place(tmp_path) -> None:
     entry = catalog.find("owner/net")
-    plan = fetch.plan_from_hub(entry, Api({None: {"config.json": 10, "model.safetensors": 1000, "x.bin": 5000}}))
+    plan = download.plan_from_hub(entry, Api({None: {"config.json": 10, "model.safetensors": 1000, "x.bin": 5000}}))
     assert plan == Plan(entry, ("config.json", "model.safetensors"), 1010, tmp_path / "hub")
 
 
@@ -123,22 +123,22 @@ def test_the_hubs_own_conversion_is_taken_where_main_has_no_safetensors() -> Non
         {None: old, "refs/pr/8": converted},
         [proposal(3, "closed"), proposal(5, "open", "Adding a picture"), proposal(8, "open"), proposal(9, "open")],
     )
-    assert fetch.plan_from_hub(KNOWN["clip"], api).revision == "refs/pr/8"
+    assert download.plan_from_hub(KNOWN["clip"], api).revision == "refs/pr/8"
     for proposals in ([], [proposal(3, "closed")]):
         with pytest.raises(ModelError, match=r"^openai/clip\S+: holds no safetensors weights that can be used here"):
-            fetch.plan_from_hub(KNOWN["clip"], Api({None: old}, proposals))
+            download.plan_from_hub(KNOWN["clip"], Api({None: old}, proposals))
 
 
 def test_a_pipeline_with_a_part_without_safetensors_is_refused() -> None:
     sizes = {"model_index.json": 1, f"unet/{UNET}.safetensors": 1, "unet/config.json": 1, "vae/config.json": 1}
     with pytest.raises(ModelError, match="holds no safetensors"):
-        fetch.plan_from_hub(catalog.find("owner/half"), Api({None: sizes}))
+        download.plan_from_hub(catalog.find("owner/half"), Api({None: sizes}))
 
 
 def test_a_checkpoint_arrives_whole_under_its_name(checkpoint, tmp_path) -> None:
     plans: list[Plan] = []
     reports: list[tuple[Any, ...]] = []
-    path = download("net", lambda plan: not plans.append(plan), lambda *report: reports.append(report))
+    path = download_model("net", lambda plan: not plans.append(plan), lambda *report: reports.append(report))
     assert path == tmp_path / "torch" / "hub" / "checkpoints" / NAME
     assert path.read_bytes() == CONTENT
     assert path.stat().st_mode & 0o777 == 0o644
@@ -146,13 +146,13 @@ def test_a_checkpoint_arrives_whole_under_its_name(checkpoint, tmp_path) -> None
     assert (plans[0].size_bytes, plans[0].files) == (len(CONTENT), (NAME,))
     assert reports[-1] == ("fetch net", len(CONTENT), len(CONTENT), None)
     checkpoint.asked.clear()
-    assert download("net", pytest.fail) == path
+    assert download_model("net", pytest.fail) == path
     assert checkpoint.asked == []
 
 
 @pytest.mark.usefixtures("checkpoint")
 def test_nothing_is_fetched_without_consent(tmp_path) -> None:
-    assert download("net", lambda plan: False) is None
+    assert download_model("net", lambda plan: False) is None
     assert not (tmp_path / "torch").exists()
 
 
@@ -160,7 +160,7 @@ def test_nothing_is_fetched_without_consent(tmp_path) -> None:
 def test_other_content_than_its_name_says_is_thrown_away(content, checkpoint, tmp_path) -> None:
     checkpoint.files[NAME] = content
     with pytest.raises(ModelError, match=r"^\S+: what came is not the file it should be; run the command again$"):
-        download("net", agree)
+        download_model("net", agree)
     assert list((tmp_path / "torch" / "hub" / "checkpoints").iterdir()) == []
 
 
@@ -168,14 +168,14 @@ def test_other_content_than_its_name_says_is_thrown_away(content, checkpoint, tm
 def test_without_network_there_is_one_line(url, monkeypatch, tmp_path) -> None:
     monkeypatch.setitem(KNOWN, "net", Entry("net", url, "flow model", 100))
     with pytest.raises(ModelError, match=r"^\S+: cannot be fetched \([^\n]+\); check the network, then [^\n]+$"):
-        download("net", agree)
+        download_model("net", agree)
     assert not (tmp_path / "torch").exists()
 
 
 def test_a_file_the_server_does_not_have_is_one_line(checkpoint) -> None:
     checkpoint.files.clear()
     with pytest.raises(ModelError, match=r"cannot be fetched \(Not Found\)"):
-        download("net", agree)
+        download_model("net", agree)
 
 
 @pytest.mark.parametrize("name", ["sd14", "raft_large", "owner/name"])
@@ -187,13 +187,13 @@ def test_offline_is_one_line(name, monkeypatch) -> None:
 
 def test_names_of_nothing() -> None:
     with pytest.raises(InputError, match=r"^sd99: unknown model"):
-        download("sd99", agree)
+        download_model("sd99", agree)
 
 
 def test_too_little_space_is_said_before_anything_is_fetched(checkpoint, monkeypatch) -> None:
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(ModelError, match=r"^net: needs 2.1 MB and \S+ has 1.0 kB free; free some space$"):
-        download("net", pytest.fail)
+        download_model("net", pytest.fail)
 
 
 @pytest.mark.parametrize(
@@ -208,9 +208,9 @@ def test_a_disk_that_does_not_take_it(number, words, monkeypatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(fetch.os, "replace", refuse)
+    monkeypatch.setattr(download.os, "replace", refuse)
     with pytest.raises(ModelError) as raised:
-        download("net", agree)
+        download_model("net", agree)
     assert str(raised.value).endswith(words)
 
 
@@ -220,7 +220,7 @@ def test_an_interrupt_leaves_nothing(tmp_path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        download("net", agree, interrupt)
+        download_model("net", agree, interrupt)
     assert list((tmp_path / "torch" / "hub" / "checkpoints").iterdir()) == []
 
 
@@ -291,8 +291,8 @@ def test_a_model_is_fetched_from_a_hub_and_loads(tmp_path) -> None:
     """The hub's own client, against a server here; in a process of its own, because it reads its settings once."""
     build_tiny_sd(tmp_path / "model")
     script = (
-        "from mtransfer.fetch import download; print(download('owner/tiny', lambda plan: True)); "
-        "import torch; from mtransfer.pipeline_loading import load_pipeline; "
+        "from mtransfer.download import download; print(download_model('owner/tiny', lambda plan: True)); "
+        "import torch; from mtransfer.sampling.loading import load_pipeline; "
         "print(load_pipeline('owner/tiny', torch.device('cpu'), torch.float32).takes_prompt)"
     )
     with serve("owner/tiny", tmp_path / "model") as server:
@@ -311,6 +311,6 @@ def test_a_model_is_fetched_from_a_hub_and_loads(tmp_path) -> None:
 
 
 def test_a_hash_in_a_name() -> None:
-    assert fetch.hash_in_name("raft_large_C_T_V1-22a6c225.pth") == "22a6c225"
-    assert fetch.hash_in_name("raft_large.pth") == ""
-    assert all(fetch.hash_in_name(Path(entry.source).name) for entry in KNOWN.values() if not entry.on_hub)
+    assert download.hash_in_name("raft_large_C_T_V1-22a6c225.pth") == "22a6c225"
+    assert download.hash_in_name("raft_large.pth") == ""
+    assert all(download.hash_in_name(Path(entry.source).name) for entry in KNOWN.values() if not entry.on_hub)

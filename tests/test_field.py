@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtransfer.errors import InputError
-from mtransfer.field import (
+from mtransfer.flow.field import (
     FlowField,
     affine_flow,
     compose,
@@ -15,8 +15,8 @@ from mtransfer.field import (
     resize,
     translate_flow,
 )
-from mtransfer.visualize import to_image
-from mtransfer.warp import pixel_grid
+from mtransfer.flow.visualize import to_image
+from mtransfer.flow.warp import pixel_grid
 
 SIZE = (24, 32)
 pixels = st.floats(-8, 8, width=32)

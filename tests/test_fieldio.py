@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mtransfer.errors import InputError
-from mtransfer.field import FlowField, translate_flow
-from mtransfer.fieldio import load_field, save_field
+from mtransfer.flow.field import FlowField, translate_flow
+from mtransfer.flow.io import load_field, save_field
 
 vectors = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
     lambda size: arrays(np.float32, (1, 2, *size), elements=st.floats(-500, 500, width=32))

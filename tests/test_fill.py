@@ -3,9 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mtransfer.field import affine_flow
-from mtransfer.fill import fill_motion, fill_smooth
-from mtransfer.warp import pixel_grid
+from mtransfer.flow.field import affine_flow
+from mtransfer.flow.interpolate import fill_motion, fill_smooth
+from mtransfer.flow.warp import pixel_grid
 
 SIZE = (48, 64)
 sides = st.integers(1, 40)

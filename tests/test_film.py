@@ -8,10 +8,10 @@ import torch
 from pictures import disc, disc_photo, textured
 from PIL import Image, ImageSequence
 
-from mtransfer.film import COLOURS, GIF_SIDE_PX, fitted, spread, write_gif
+from mtransfer.media.contact_sheet import contact_sheet, side_by_side
+from mtransfer.media.gif import COLOURS, GIF_SIDE_PX, fitted, spread, write_gif
 from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
-from mtransfer.preview import contact_sheet, side_by_side
 
 STEP_PX = 6
 

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mtransfer.errors import InputError
-from mtransfer.field import affine_flow, translate_flow
-from mtransfer.flow import DisFlow, FlowModel, consistency, estimate, estimate_field
-from mtransfer.media.sizes import LEAST_PX
+from mtransfer.flow.estimator import DisFlow, FlowModel, consistency, estimate, estimate_field
+from mtransfer.flow.field import affine_flow, translate_flow
+from mtransfer.media.photo.sizes import LEAST_PX
 
 SIZE = (96, 128)
 

@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 from tiny_sd import build_tiny_sd
 
 from mtransfer import edit
-from mtransfer.media.image import read_photo
-from mtransfer.render import TransferOutput
-from mtransfer.stored import read_stored
+from mtransfer.jobs.recipe_file import read_stored
+from mtransfer.jobs.render import TransferOutput
+from mtransfer.media.photo.photo import read_photo
 
 STEPS = 4
 FEW = ["--set", f"sampler.steps={STEPS}"]

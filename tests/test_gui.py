@@ -21,12 +21,12 @@ from gui_server import uploaded, visitor
 from pictures import CENTRE_XY, disc_photo, save_clip, save_picture
 from PIL import Image
 
-from mtransfer import gui_jobs, gui_store
 from mtransfer.errors import InputError
-from mtransfer.gui_guard import COOKIE, UPLOAD, Guard
-from mtransfer.gui_jobs import Cancelled
-from mtransfer.gui_store import Session, Sessions
-from mtransfer.gui_tasks import edit_job, recipe_job, scene_of
+from mtransfer.ui.gui import jobs, sessions
+from mtransfer.ui.gui.access import COOKIE, UPLOAD, Guard
+from mtransfer.ui.gui.forms import edit_job, recipe_job, scene_of
+from mtransfer.ui.gui.jobs import Cancelled
+from mtransfer.ui.gui.sessions import Session, Sessions
 
 AT = f"{CENTRE_XY[0]},{CENTRE_XY[1]}"
 TWO_GB = 2 * 2**30
@@ -328,8 +328,8 @@ def test_the_exported_folder_makes_the_same_image(url, photo, tmp_path, capsys) 
 @pytest.fixture
 def session(tmp_path, photo):
     """A session with a photo and a mask in it, and no server."""
-    from mtransfer.gui_store import look_at
-    from mtransfer.gui_tasks import keep_mask
+    from mtransfer.ui.gui.forms import keep_mask
+    from mtransfer.ui.gui.sessions import look_at
 
     one = Session(tmp_path / "session")
     name, path = one.place("disc.png")
@@ -344,8 +344,8 @@ def session(tmp_path, photo):
 
 
 def test_a_job_tells_how_far_it_is_and_shows_the_picture(session, monkeypatch) -> None:
-    monkeypatch.setattr(gui_jobs, "SEEN_EVERY_S", 0.0)
-    monkeypatch.setattr(gui_jobs, "TOLD_EVERY_S", 0.0)
+    monkeypatch.setattr(jobs, "SEEN_EVERY_S", 0.0)
+    monkeypatch.setattr(jobs, "TOLD_EVERY_S", 0.0)
     options = {"model": "embedded", "sampler": {"steps": 16, "window": (0, 1)}}
     told = list(edit_job(session.own, session.state, options).follow())
     steps = [each for each in told if each.stage == "sample" and each.done]
@@ -391,14 +391,14 @@ def test_messages_do_not_say_where_the_server_keeps_things(session) -> None:
 
 
 def test_the_visitor_who_was_idle_for_longest_makes_room(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(gui_store, "MOST_SESSIONS", 2)
-    sessions = Sessions(tmp_path)
-    busy, idle = sessions.of("a" * 32), sessions.of("b" * 32)
+    monkeypatch.setattr(sessions, "MOST_SESSIONS", 2)
+    visitors = Sessions(tmp_path)
+    busy, idle = visitors.of("a" * 32), visitors.of("b" * 32)
     busy.job = SimpleNamespace(ended=False)
     shared = save_picture(tmp_path / "shared.png", disc_photo())
     idle.shared.add(shared)
-    sessions.of("c" * 32)
-    assert sessions.of("a" * 32) is busy
+    visitors.of("c" * 32)
+    assert visitors.of("a" * 32) is busy
     assert busy.folder.exists()
     assert not idle.folder.exists()
     assert not shared.exists()
@@ -408,7 +408,7 @@ def test_what_gradio_keeps_of_a_session_counts_too(tmp_path, monkeypatch) -> Non
     sessions, told = Sessions(tmp_path / "sessions"), []
     secret, kept = "s" * 32, save_picture(tmp_path / "shared.png", disc_photo())
     sessions.of(secret).shared.add(kept)
-    monkeypatch.setattr(gui_store, "MOST_IN_ALL", kept.stat().st_size + 1000)
+    monkeypatch.setattr(sessions, "MOST_IN_ALL", kept.stat().st_size + 1000)
 
     async def send(message: dict) -> None:
         told.append(message)

@@ -16,10 +16,10 @@ import pytest
 import torch
 from command_line import command
 
-from mtransfer.fieldio import load_field
-from mtransfer.flow import DisFlow
-from mtransfer.media.image import read_photo
-from mtransfer.metrics import flow_error
+from mtransfer.evaluation.metrics import flow_error
+from mtransfer.flow.estimator import DisFlow
+from mtransfer.flow.io import load_field
+from mtransfer.media.photo.photo import read_photo
 from mtransfer.subject.mask_file import read_mask
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

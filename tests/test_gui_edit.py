@@ -1,16 +1,18 @@
 """The editor's objects, without a page: its flow is the command line's, its preview shows that flow, brushes draw."""
 
+from dataclasses import asdict
+
 import pytest
 import torch
 from pictures import CENTRE_XY, RADIUS_PX, SIDE_PX, disc, disc_photo, save_mask, save_picture
 from pydantic import ValidationError
 
 from mtransfer.errors import InputError
-from mtransfer.field import resize
-from mtransfer.gui_edit import Motion, brushed, field_of, preview, quantised, recipe_of, set_stage
+from mtransfer.flow.field import resize
+from mtransfer.jobs.transfer import edit
 from mtransfer.subject.shape import centroid
 from mtransfer.subject.subject import subject_from_mask
-from mtransfer.transfer import edit
+from mtransfer.ui.gui.editor import Motion, brushed, edit_motion, field_of, preview, quantised, set_stage
 
 MASK = disc()[None]
 MOTIONS = {
@@ -31,8 +33,7 @@ def own_subject(image=None):
 def test_the_flow_is_that_of_the_command(name, tmp_path) -> None:
     motion = MOTIONS[name]
     photo, mask = save_picture(tmp_path / "photo.png", disc_photo()), save_mask(tmp_path / "mask.png")
-    recipe = recipe_of(motion).model_copy(update={"photo": photo, "subject": str(mask)})
-    asked = edit(recipe).flow
+    asked = edit(photo=photo, subject=str(mask), preset="draft", **asdict(edit_motion(motion))).flow
     torch.testing.assert_close(field_of([own_subject()], [motion]).flow, asked.flow, atol=1e-4, rtol=0)
 
 

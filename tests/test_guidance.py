@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mtransfer.guidance import color_term
+from mtransfer.sampling.guidance import color_term
 
 SIDE_PX = 16
 STILL = torch.zeros(1, 2, SIDE_PX, SIDE_PX)

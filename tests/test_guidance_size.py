@@ -10,10 +10,10 @@ from test_stable_diffusion import SIZE, Shift, flow, photo, quiet, sampled, sett
 from tiny_sd import build_tiny_sd
 
 from mtransfer.errors import InputError, ModelError
-from mtransfer.pipeline_loading import load_guidance_decoder, load_pipeline, resolve_guidance_decoder
-from mtransfer.recipe import EditRecipe
-from mtransfer.run import Run
-from mtransfer.sampler import MotionGuidedPipeline
+from mtransfer.jobs.context import Run
+from mtransfer.jobs.recipe import EditRecipe
+from mtransfer.sampling.loading import load_guidance_decoder, load_pipeline, resolve_guidance_decoder
+from mtransfer.sampling.pipeline import MotionGuidedPipeline
 
 CPU = torch.device("cpu")
 KITE = Path(__file__).parent.parent / "samples" / "kite.jpg"

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mtransfer.field import affine_flow, translate_flow
-from mtransfer.instruction import instruction_of
+from mtransfer.evaluation.motion_caption import instruction_of
+from mtransfer.flow.field import affine_flow, translate_flow
 
 SIZE = (96, 128)
 CENTRE = (60.0, 40.0)

@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtransfer.field import FlowField, affine_flow, translate_flow
-from mtransfer.flow import DisFlow
-from mtransfer.longflow import as_floats, compared, follow, read_links
-from mtransfer.warp import backward_warp, pixel_grid
+from mtransfer.flow.estimator import DisFlow
+from mtransfer.flow.field import FlowField, affine_flow, translate_flow
+from mtransfer.flow.long_range import as_floats, compared, follow, read_links
+from mtransfer.flow.warp import backward_warp, pixel_grid
 
 SIZE, CPU = (96, 128), torch.device("cpu")
 HEIGHT, WIDTH = SIZE

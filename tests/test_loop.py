@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtransfer.errors import InputError
-from mtransfer.guidance import MotionGuidance
-from mtransfer.loop import Anchor, Guide, Step, Timesteps, ddim_timesteps, invert, sample_steps
+from mtransfer.sampling.ddim import Anchor, Guide, Step, Timesteps, ddim_timesteps, invert, sample_steps
+from mtransfer.sampling.guidance import MotionGuidance
 
 GOLDEN = Path(__file__).parent / "golden"
 RUNS = ["paper_cached", "paper_noise"]

@@ -4,8 +4,8 @@ import sqlite3
 
 import pytest
 
+from mtransfer.batch.manifest import SCHEMA_VERSION, Manifest
 from mtransfer.errors import InputError
-from mtransfer.manifest import SCHEMA_VERSION, Manifest
 
 FOLDERS = {("a.mp4", "p.jpg"): "a/p", ("a.mp4", "q\n語.jpg"): "a/q"}
 SETTINGS = {"command": "transfer", "preset": "draft"}

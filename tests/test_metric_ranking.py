@@ -4,7 +4,7 @@ import pytest
 import torch
 from metric_scene import CASES, MASK, PHOTO, REGIONS, measured
 
-from mtransfer.metrics import background_difference, background_psnr_db
+from mtransfer.evaluation.metrics import background_difference, background_psnr_db
 
 EVERY_CASE = pytest.mark.parametrize("case", CASES)
 

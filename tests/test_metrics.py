@@ -21,9 +21,7 @@ from metric_scene import (
 )
 from torch import Tensor
 
-from mtransfer.field import affine_flow, translate_flow
-from mtransfer.flow import DisFlow
-from mtransfer.metrics import (
+from mtransfer.evaluation.metrics import (
     JUDGED_LONG_SIDE_PX,
     Regions,
     appearance_kept,
@@ -36,8 +34,10 @@ from mtransfer.metrics import (
     visible_points,
     warping_error,
 )
-from mtransfer.texture import seam_jump
-from mtransfer.warp import forward_warp, grow, pixel_grid
+from mtransfer.evaluation.texture import seam_jump
+from mtransfer.flow.estimator import DisFlow
+from mtransfer.flow.field import affine_flow, translate_flow
+from mtransfer.flow.warp import forward_warp, grow, pixel_grid
 
 SIZE = (96, 128)
 

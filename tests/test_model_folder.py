@@ -10,9 +10,9 @@ from model_cache import SD_INDEX, write, write_sd
 from safetensors.torch import save_file
 
 from mtransfer.errors import ModelError
-from mtransfer.model_folder import require_layout
-from mtransfer.recipe import EditRecipe
-from mtransfer.transfer import prepare_edit
+from mtransfer.jobs.recipe import EditRecipe
+from mtransfer.jobs.transfer import prepare_edit
+from mtransfer.sampling.model_folder import require_layout
 
 WEIGHTS = "diffusion_pytorch_model"
 

@@ -7,13 +7,14 @@ import torch
 from model_cache import snapshot, write_sd
 from tiny_sd import build_tiny_sd
 
-from mtransfer import models
 from mtransfer.devices import choose_device, choose_dtype
 from mtransfer.errors import InputError, ModelError
-from mtransfer.flow import DisFlow
-from mtransfer.flow_loading import load_flow_model, load_judge
-from mtransfer.pipeline_loading import auto_in_words, load_pipeline, model_side_px, resolve_model
-from mtransfer.raft import MAX_LEVELS, FlowNet, build_raft
+from mtransfer.flow import loading as flow_loading
+from mtransfer.flow.estimator import DisFlow
+from mtransfer.flow.loading import load_flow_model, load_judge
+from mtransfer.flow.raft import MAX_LEVELS, FlowNet, build_raft
+from mtransfer.sampling import loading as pipeline_loading
+from mtransfer.sampling.loading import auto_in_words, load_pipeline, model_side_px, resolve_model
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -131,8 +132,8 @@ def test_the_embedded_model_loads_without_a_word(dtype, capfd) -> None:
 
 @pytest.mark.usefixtures("fresh")
 def test_missing_embedded_weights_are_said_in_one_line(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(models, "WEIGHTS", tmp_path)
-    monkeypatch.setattr(models, "EMBEDDED_FLOW", tmp_path / "flow" / "embedded.safetensors")
+    monkeypatch.setattr(pipeline_loading, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(flow_loading, "EMBEDDED_FLOW", tmp_path / "flow" / "embedded.safetensors")
     with pytest.raises(ModelError, match=r"^\S+denoiser: embedded weights missing or broken; install mtransfer again$"):
         load_pipeline("embedded", CPU, torch.float32)
     with pytest.raises(
@@ -147,11 +148,11 @@ def test_broken_embedded_weights_are_said_in_one_line(monkeypatch, tmp_path) -> 
     (tmp_path / "flow" / "embedded.safetensors").write_bytes(b"no weights at all")
     for name in ("unet", "vae", "scheduler"):
         (tmp_path / "denoiser" / name).mkdir(parents=True)
-        for path in (models.WEIGHTS / "denoiser" / name).iterdir():
+        for path in (pipeline_loading.WEIGHTS / "denoiser" / name).iterdir():
             whole = path.suffix == ".json"
             (tmp_path / "denoiser" / name / path.name).write_bytes(path.read_bytes() if whole else b"cut")
-    monkeypatch.setattr(models, "WEIGHTS", tmp_path)
-    monkeypatch.setattr(models, "EMBEDDED_FLOW", tmp_path / "flow" / "embedded.safetensors")
+    monkeypatch.setattr(pipeline_loading, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(flow_loading, "EMBEDDED_FLOW", tmp_path / "flow" / "embedded.safetensors")
     with pytest.raises(ModelError, match=r"^\S+embedded.safetensors: not the weights of embedded [^\n]+$"):
         load_flow_model("embedded", 1, 1, CPU)
     with pytest.raises(ModelError, match=r"^\S+denoiser: embedded weights missing or broken[^\n]+$"):

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from benchmarks import motionbench
 from benchmarks.motionbench import Case, ClipCase, load_cases, load_clip_cases
-from mtransfer.field import FlowField
-from mtransfer.fieldio import load_field
-from mtransfer.media.image import read_photo
+from mtransfer.flow.field import FlowField
+from mtransfer.flow.io import load_field
+from mtransfer.flow.warp import forward_warp, pixel_grid, sample
+from mtransfer.media.photo.photo import read_photo
 from mtransfer.media.video import ClipReader
-from mtransfer.retarget import fit_similarity, retarget
+from mtransfer.motion.retarget import fit_similarity, retarget
 from mtransfer.subject.subject import subject_from_mask
-from mtransfer.warp import forward_warp, pixel_grid, sample
 from training.images import _split
 
 EVERY = [pytest.param(True, id="quick"), pytest.param(False, id="all", marks=pytest.mark.slow)]

@@ -9,8 +9,8 @@ import torch
 from PIL import Image, ImageCms
 
 from mtransfer.errors import InputError, MTransferError
-from mtransfer.media.image import save_png
-from mtransfer.output import staged
+from mtransfer.files import staged
+from mtransfer.media.photo.photo import save_png
 from mtransfer.strict_json import save_json
 
 

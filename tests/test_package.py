@@ -35,7 +35,7 @@ def test_help_is_fast() -> None:
 
 def test_help_imports_no_torch() -> None:
     script = (
-        "import sys; from mtransfer.cli import app; sys.argv = ['mtransfer', '--help']\n"
+        "import sys; from mtransfer.ui.cli.main import app; sys.argv = ['mtransfer', '--help']\n"
         "try: app()\nexcept SystemExit: pass\n"
         "print('heavy:', sorted({'torch', 'diffusers', 'transformers', 'cv2', 'scipy'} & set(sys.modules)))"
     )

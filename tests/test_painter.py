@@ -7,14 +7,14 @@ import torch
 from pictures import CENTRE_XY, SIDE_PX, disc, disc_photo
 from torch import Tensor
 
-from mtransfer.draft import halo_px
-from mtransfer.field import FlowField, affine_flow
+from mtransfer.flow.field import FlowField, affine_flow
+from mtransfer.flow.warp import covered_mask, grow
+from mtransfer.jobs.context import Run, start
+from mtransfer.jobs.recipe import AnimateRecipe
+from mtransfer.media.crop import WHOLE
 from mtransfer.media.quantize import quantize_uint8
-from mtransfer.painter import Painter
-from mtransfer.recipe import AnimateRecipe
-from mtransfer.run import Run, start
-from mtransfer.warp import covered_mask, grow
-from mtransfer.window import WHOLE
+from mtransfer.sampling.composite import halo_px
+from mtransfer.sampling.frames import Painter
 
 MASK = disc()[None, None]
 PHOTO = quantize_uint8(disc_photo()[None])

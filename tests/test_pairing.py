@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mtransfer.batch.folder_names import is_place, places
+from mtransfer.batch.items import Item, Source, find_items
 from mtransfer.errors import InputError
-from mtransfer.media.photo_formats import PHOTO_SUFFIXES
-from mtransfer.pairing import Item, Source, find_items
-from mtransfer.places import is_place, places
+from mtransfer.media.photo.formats import PHOTO_SUFFIXES
 
 
 @pytest.fixture

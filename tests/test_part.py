@@ -3,8 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtransfer.field import translate_flow
-from mtransfer.part import Part, model_size, with_detail
+from mtransfer.flow.field import translate_flow
+from mtransfer.sampling.highres import Part, model_size, with_detail
 
 SIZE, SMALL = (64, 96), (16, 24)
 

@@ -9,13 +9,13 @@ import torch
 from tiny_sd import add_safety_checker, build_tiny_sd
 from torch import Tensor
 
-from mtransfer import peers
-from mtransfer.baselines import Problem, missing, run_method
-from mtransfer.draft import make_draft
 from mtransfer.errors import ModelError
-from mtransfer.field import translate_flow
-from mtransfer.flow_loading import load_flow_model
-from mtransfer.pipeline_loading import load_pipeline
+from mtransfer.evaluation import diffusers_methods
+from mtransfer.evaluation.methods import Problem, missing, run_method
+from mtransfer.flow.field import translate_flow
+from mtransfer.flow.loading import load_flow_model
+from mtransfer.sampling.composite import make_draft
+from mtransfer.sampling.loading import load_pipeline
 
 CPU = torch.device("cpu")
 SIZE = (128, 128)
@@ -28,9 +28,9 @@ def folders(tmp_path_factory) -> dict[str, str]:
     home = tmp_path_factory.mktemp("peers")
     for name, channels in (("instruct", 8), ("inpaint", 9)):
         index = build_tiny_sd(home / name, input_channels=channels) / "model_index.json"
-        published = {"_class_name": peers.KINDS[name].__name__, "_diffusers_version": "0.6.0.dev0"}
+        published = {"_class_name": diffusers_methods.KINDS[name].__name__, "_diffusers_version": "0.6.0.dev0"}
         index.write_text(json.dumps(json.loads(index.read_text()) | published))
-    return {name: str(home / name) for name in peers.KINDS}
+    return {name: str(home / name) for name in diffusers_methods.KINDS}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def problem() -> Problem:
 
 def test_an_instruction_changes_the_picture_and_the_seed_counts(folders, problem, capfd) -> None:
     made = [
-        peers.instruct(problem.photo, text, folders["instruct"], device=CPU, seed=seed, steps=FEW)
+        diffusers_methods.instruct(problem.photo, text, folders["instruct"], device=CPU, seed=seed, steps=FEW)
         for text, seed in (("move it right", 0), ("move it right", 0), ("move it left", 0), ("move it right", 1))
     ]
     assert made[0].shape == problem.photo.shape
@@ -56,7 +56,7 @@ def test_an_instruction_changes_the_picture_and_the_seed_counts(folders, problem
 
 def test_inpainting_paints_the_old_place_and_leaves_the_rest(folders, problem) -> None:
     photo, flow, mask = problem.photo, problem.flow, problem.mask
-    made = peers.inpaint(photo, flow, mask, "grass", folders["inpaint"], device=CPU, steps=FEW)
+    made = diffusers_methods.inpaint(photo, flow, mask, "grass", folders["inpaint"], device=CPU, steps=FEW)
     draft = make_draft(photo, flow, mask)
     outside = draft.edit == 0
     assert torch.equal(made[outside.expand_as(made)], photo[outside.expand_as(made)])
@@ -67,13 +67,13 @@ def test_inpainting_paints_the_old_place_and_leaves_the_rest(folders, problem) -
 
 def test_methods_take_the_motion_in_words_and_the_models_named(folders, problem, monkeypatch) -> None:
     told: list[str] = []
-    real = peers.instruct
+    real = diffusers_methods.instruct
 
     def heard(photo: Tensor, text: str, *rest, **named) -> Tensor:
         told.append(text)
         return real(photo, text, *rest, **named, steps=FEW)
 
-    monkeypatch.setattr(peers, "instruct", heard)
+    monkeypatch.setattr(diffusers_methods, "instruct", heard)
     tools = load_pipeline("embedded", CPU, torch.float32), load_flow_model("embedded", 1, 1, CPU)
     for words in ({"prompt": "a box"}, {"instruction": "turn it round"}):
         asked = Problem(problem.photo, problem.flow, problem.mask, **words)
@@ -81,17 +81,19 @@ def test_methods_take_the_motion_in_words_and_the_models_named(folders, problem,
     assert told == ["move the box right", "turn it round"]
 
 
-@pytest.mark.parametrize("name", peers.MODELS)
+@pytest.mark.parametrize("name", diffusers_methods.MODELS)
 def test_weights_that_are_not_here_are_named(name) -> None:
-    assert missing(name) == peers.MODELS[name]
-    with pytest.raises(ModelError, match=rf"^method {name}: {peers.MODELS[name]} is not on this disk; fetch it with"):
-        peers.load_peer(name, peers.MODELS[name], CPU)
+    assert missing(name) == diffusers_methods.MODELS[name]
+    with pytest.raises(
+        ModelError, match=rf"^method {name}: {diffusers_methods.MODELS[name]} is not on this disk; fetch it with"
+    ):
+        diffusers_methods.load_peer(name, diffusers_methods.MODELS[name], CPU)
     assert missing("warp") is None
 
 
 def test_a_model_of_another_kind_is_refused(folders) -> None:
     with pytest.raises(ModelError, match=r"^method instruct: the net of .* takes 9 channels; give another model$"):
-        peers.load_peer("instruct", folders["inpaint"], CPU)
+        diffusers_methods.load_peer("instruct", folders["inpaint"], CPU)
 
 
 def test_a_broken_folder_is_named(folders, tmp_path) -> None:
@@ -99,8 +101,8 @@ def test_a_broken_folder_is_named(folders, tmp_path) -> None:
     shutil.copytree(folders["inpaint"], folder)
     add_safety_checker(folder)
     assert missing("inpaint", {"inpaint": str(folder)}) is None
-    peers.load_peer("inpaint", str(folder), CPU)
+    diffusers_methods.load_peer("inpaint", str(folder), CPU)
     next(Path(folder / "unet").glob("*.safetensors")).write_bytes(b"broken")
-    peers.load_peer.cache_clear()
+    diffusers_methods.load_peer.cache_clear()
     with pytest.raises(ModelError, match=r"^method inpaint: .*model cannot be loaded \(\w+\); check the folder$"):
-        peers.load_peer("inpaint", str(folder), CPU)
+        diffusers_methods.load_peer("inpaint", str(folder), CPU)

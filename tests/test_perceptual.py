@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics.functional.image.lpips import learned_perceptual_image_patch_similarity
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
-from mtransfer.perceptual import BACKBONES, _load_clip, clip_similarity, lpips
+from mtransfer.evaluation.perceptual import BACKBONES, _load_clip, clip_similarity, lpips
 
 
 def picture(seed: int, size: tuple[int, int] = (64, 80)) -> Tensor:

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from mtransfer.field import translate_flow
-from mtransfer.preview import COLUMNS, LABEL_PX, PANEL_PX, sheet
-from mtransfer.visualize import with_flow
+from mtransfer.flow.field import translate_flow
+from mtransfer.flow.visualize import with_flow
+from mtransfer.media.contact_sheet import COLUMNS, LABEL_PX, PANEL_PX, sheet
 
 SIZE = (60, 80)
 TILE = (round(PANEL_PX * SIZE[0] / SIZE[1]) + LABEL_PX + 8, PANEL_PX + 8)  # of pictures of SIZE

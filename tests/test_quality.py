@@ -10,9 +10,9 @@ from benchmarks import quality
 from benchmarks.cases import completed, read_problems
 from benchmarks.statistics import differences, interval, values_of
 from mtransfer.errors import InputError
-from mtransfer.field import FlowField, affine_flow
-from mtransfer.fieldio import save_field
-from mtransfer.media.image import save_png
+from mtransfer.flow.field import FlowField, affine_flow
+from mtransfer.flow.io import save_field
+from mtransfer.media.photo.photo import save_png
 
 SIZE = (192, 256)
 

@@ -10,10 +10,10 @@ from torch import Tensor
 from torchvision.models.optical_flow import RAFT
 
 from mtransfer.errors import ModelError
-from mtransfer.flow import FlowModel
-from mtransfer.media.image import read_photo
-from mtransfer.pipeline_loading import WEIGHTS
-from mtransfer.raft import FlowNet, build_raft, encode_source, level_sizes, pad, padding_for, refine
+from mtransfer.flow.estimator import FlowModel
+from mtransfer.flow.raft import FlowNet, build_raft, encode_source, level_sizes, pad, padding_for, refine
+from mtransfer.media.photo.photo import read_photo
+from mtransfer.sampling.loading import WEIGHTS
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 EMBEDDED = WEIGHTS / "flow" / "embedded.safetensors"

@@ -6,10 +6,10 @@ from skimage import data
 from torch import Tensor
 
 from mtransfer.errors import InputError
-from mtransfer.flow import DisFlow, both_ways, estimate, estimate_field
-from mtransfer.flow_loading import load_flow_model, load_reader
-from mtransfer.raft import FlowNet
-from mtransfer.reading import FusedFlow, ThriftyFlow
+from mtransfer.flow.estimator import DisFlow, both_ways, estimate, estimate_field
+from mtransfer.flow.fusion import FusedFlow, ThriftyFlow
+from mtransfer.flow.loading import load_flow_model, load_reader
+from mtransfer.flow.raft import FlowNet
 
 CPU = torch.device("cpu")
 SIDE = 160
@@ -129,10 +129,10 @@ def test_it_serves_as_a_flow_model_without_gradients(reader: FusedFlow) -> None:
 @pytest.mark.parametrize("name", ["dis", "raft_small"])
 def test_other_flow_models_read_as_they_are(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     if name == "raft_small":
-        from mtransfer import flow_loading
-        from mtransfer.raft import build_raft
+        from mtransfer.flow import loading
+        from mtransfer.flow.raft import build_raft
 
         torch.save(build_raft("raft_small", None).state_dict(), tmp_path / "small.pth")
-        monkeypatch.setattr(flow_loading, "_checkpoint", lambda _: tmp_path / "small.pth")
+        monkeypatch.setattr(loading, "_checkpoint", lambda _: tmp_path / "small.pth")
         load_flow_model.cache_clear()
     assert isinstance(load_reader(name, CPU), DisFlow if name == "dis" else FlowNet)

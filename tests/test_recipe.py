@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from mtransfer.errors import InputError
-from mtransfer.recipe import AnimateRecipe, EditRecipe, GenerateRecipe, Recipe, TransferRecipe
-from mtransfer.settings import SamplerSettings, load_preset, pipelines_folder
+from mtransfer.jobs.recipe import AnimateRecipe, EditRecipe, GenerateRecipe, Recipe, TransferRecipe
+from mtransfer.sampling.settings import SamplerSettings, load_preset, pipelines_folder
 
 PRESETS = sorted((pipelines_folder() / "presets").glob("*.toml"))
 

@@ -15,11 +15,11 @@ from command_line import Ended, command, contents
 from pictures import disc_photo, save_clip, save_flow, save_mask, save_picture
 from PIL import Image
 
-from mtransfer.media.image import read_photo
+from mtransfer.jobs.recipe_file import read_stored
+from mtransfer.media.photo.photo import read_photo
 from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
-from mtransfer.settings import pipelines_folder
-from mtransfer.stored import read_stored
+from mtransfer.sampling.settings import pipelines_folder
 
 SAME = ("edited.png", "preview.png", "flow.npz")
 # How a result is made from the files of a folder, and which of them go into it.

@@ -8,10 +8,10 @@ import pytest
 import torch
 from pictures import disc, disc_photo
 
-from mtransfer.compare import Asked, Comparison, Made
-from mtransfer.evaluate import FIGURES, Edit
-from mtransfer.recipe import EditRecipe
-from mtransfer.report import ABOUT, best_of, page, verdict
+from mtransfer.evaluation.figures import FIGURES, Edit
+from mtransfer.jobs.comparison.compare import Asked, Comparison, Made
+from mtransfer.jobs.comparison.report import ABOUT, best_of, page, verdict
+from mtransfer.jobs.recipe import EditRecipe
 
 FIRST = {
     "moved_as_asked": 0.9,

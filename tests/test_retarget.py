@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mtransfer.errors import InputError
-from mtransfer.field import FlowField, affine_flow, resize, translate_flow
-from mtransfer.retarget import Fit, core, fit_frames, fit_similarity, fit_subjects, retarget
+from mtransfer.flow.field import FlowField, affine_flow, resize, translate_flow
+from mtransfer.flow.warp import pixel_grid
+from mtransfer.motion.retarget import Fit, core, fit_frames, fit_similarity, fit_subjects, retarget
 from mtransfer.subject.subject import Subject, subject_from_mask
-from mtransfer.warp import pixel_grid
 
 CLIP, PHOTO = (96, 128), (120, 112)
 CLIP_CENTRE, PHOTO_CENTRE = (50.0, 44.0), (60.0, 70.0)

@@ -10,12 +10,12 @@ from PIL import Image
 from torch import Tensor
 
 from mtransfer.errors import InputError
-from mtransfer.flow_loading import load_flow_model
-from mtransfer.guidance import MotionGuidance
-from mtransfer.pipeline_loading import load_pipeline
-from mtransfer.recipe import load_preset
-from mtransfer.sampler import MotionGuidedOutput, MotionGuidedPipeline
-from mtransfer.settings import SamplerSettings
+from mtransfer.flow.loading import load_flow_model
+from mtransfer.jobs.recipe import load_preset
+from mtransfer.sampling.guidance import MotionGuidance
+from mtransfer.sampling.loading import load_pipeline
+from mtransfer.sampling.pipeline import MotionGuidedOutput, MotionGuidedPipeline
+from mtransfer.sampling.settings import SamplerSettings
 
 CPU = torch.device("cpu")
 SIZE = (128, 192)

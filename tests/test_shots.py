@@ -6,9 +6,9 @@ import torch
 from pictures import textured
 
 from mtransfer.errors import InputError
+from mtransfer.media.shots import Shot, choose_shot, cuts_of, find_shots, padded, scores, warn_of_shots
 from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
-from mtransfer.shots import Shot, choose_shot, cuts_of, find_shots, padded, scores, warn_of_shots
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 SIZE = (72, 128)

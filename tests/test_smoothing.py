@@ -3,8 +3,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtransfer.field import FlowField
-from mtransfer.smoothing import smooth_over_time
+from mtransfer.flow.field import FlowField
+from mtransfer.motion.temporal_smoothing import smooth_over_time
 
 COUNT = 9
 TIMES = torch.arange(COUNT).float()

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtransfer.spacetodepth import AutoencoderSpaceToDepth
+from mtransfer.sampling.autoencoder import AutoencoderSpaceToDepth
 
 
 def picture(height: int, width: int, batch: int = 2) -> torch.Tensor:

@@ -2,8 +2,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtransfer.field import affine_flow
-from mtransfer.splat import extend_flow, nearest_source
+from mtransfer.flow.field import affine_flow
+from mtransfer.flow.splatting import extend_flow, nearest_source
 
 SIZE = (48, 64)
 

@@ -23,15 +23,15 @@ from PIL import Image
 from tiny_sd import add_safety_checker, build_tiny_sd
 from transformers import CLIPTextModel
 
-from mtransfer.denoiser import Denoiser, Prompt
 from mtransfer.errors import ModelError
-from mtransfer.guidance import Energy
-from mtransfer.loop import Guide, Timesteps, ddim_timesteps, sample_steps
-from mtransfer.pipeline_loading import load_pipeline
-from mtransfer.plan import _fingerprint
-from mtransfer.recipe import load_preset
-from mtransfer.sampler import MotionGuidedPipeline, as_ddim
-from mtransfer.settings import SamplerSettings
+from mtransfer.jobs.recipe import load_preset
+from mtransfer.sampling.context import _fingerprint
+from mtransfer.sampling.ddim import Guide, Timesteps, ddim_timesteps, sample_steps
+from mtransfer.sampling.denoiser import Denoiser, Prompt
+from mtransfer.sampling.guidance import Energy
+from mtransfer.sampling.loading import load_pipeline
+from mtransfer.sampling.pipeline import MotionGuidedPipeline, as_ddim
+from mtransfer.sampling.settings import SamplerSettings
 
 KITE = Path(__file__).parent.parent / "samples" / "kite.jpg"
 CPU = torch.device("cpu")

@@ -17,11 +17,19 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from mtransfer.errors import InputError
-from mtransfer.film import write_gif
-from mtransfer.media.image import save_png
+from mtransfer.jobs.recipe import COMMANDS, AnimateRecipe, EditRecipe, GenerateRecipe, Recipe, TransferRecipe
+from mtransfer.jobs.recipe_file import (
+    StoredRecipe,
+    find_inputs,
+    input_files,
+    parse,
+    read_stored,
+    wanted_mask,
+    write_stored,
+)
+from mtransfer.media.gif import write_gif
+from mtransfer.media.photo.photo import save_png
 from mtransfer.media.video_writer import write_video
-from mtransfer.recipe import COMMANDS, AnimateRecipe, EditRecipe, GenerateRecipe, Recipe, TransferRecipe
-from mtransfer.stored import StoredRecipe, find_inputs, input_files, parse, read_stored, wanted_mask, write_stored
 
 VERSIONS = {"mtransfer": "0.1.0", "torch": "2.11.0"}
 PLACES = ["toml", "folder", "png", "gif", "mp4"]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from test_stored import home, put, restored  # noqa: F401 - a fixture
 
 from mtransfer.errors import InputError
-from mtransfer.recipe import COMMANDS
-from mtransfer.stored import parse, read_stored
+from mtransfer.jobs.recipe import COMMANDS
+from mtransfer.jobs.recipe_file import parse, read_stored
 
 MALFORMED = {
     "": "command = None",

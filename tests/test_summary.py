@@ -5,9 +5,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mtransfer.delivery import open_out
-from mtransfer.manifest import Entry
-from mtransfer.summary import COLUMNS, page, write_page
+from mtransfer.batch.index_page import COLUMNS, page, write_page
+from mtransfer.batch.manifest import Entry
+from mtransfer.batch.storage import open_out
 
 ENTRIES = [
     Entry(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mtransfer.texture import roughness, seam_jump, sharpness
+from mtransfer.evaluation.texture import roughness, seam_jump, sharpness
 
 WHOLE = torch.ones(1, 1, 24, 32)
 

@@ -4,11 +4,11 @@ import torch
 from test_retarget import CLIP, CLIP_CENTRE, PHOTO, PHOTO_CENTRE, ellipse, inner_gap, subject
 from torch import Tensor
 
-from mtransfer.field import translate_flow
-from mtransfer.retarget import fit_similarity, fit_subjects, retarget
+from mtransfer.flow.field import translate_flow
+from mtransfer.flow.warp import pixel_grid, sample
+from mtransfer.motion.retarget import fit_similarity, fit_subjects, retarget
+from mtransfer.motion.thin_plate import OUTLINE_POINTS, matched, outline
 from mtransfer.subject.subject import Subject
-from mtransfer.thinplate import OUTLINE_POINTS, matched, outline
-from mtransfer.warp import pixel_grid, sample
 
 
 def pear(size: tuple[int, int], centre: tuple[float, float], radius: float, facing: int = 1) -> Subject:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from mtransfer.errors import InputError
+from mtransfer.jobs.recipe import LEAST_FPS, MOST_FPS
+from mtransfer.media.frame_selection import MOST_FRAMES, choose_frames, formats, play_order, shown_for_s, shown_fps
 from mtransfer.media.video import Clip
-from mtransfer.recipe import LEAST_FPS, MOST_FPS
-from mtransfer.timeline import MOST_FRAMES, choose_frames, formats, play_order, shown_for_s, shown_fps
 
 
 def clip(frames: int = 48, fps: float = 24.0) -> Clip:

@@ -7,13 +7,13 @@ import pytest
 import torch
 from folders import HereCrew, check_whole, entries, make_folders, run_here
 
-from mtransfer import render
-from mtransfer.crew import Event
-from mtransfer.driver import MANIFEST
+from mtransfer.batch.items import find_items
+from mtransfer.batch.local_workers import Event
+from mtransfer.batch.scheduler import MANIFEST
 from mtransfer.errors import MTransferError
-from mtransfer.pairing import find_items
-from mtransfer.render import Prepared, finish
-from mtransfer.transfer import prepare_transfer
+from mtransfer.jobs import render
+from mtransfer.jobs.render import Prepared, finish
+from mtransfer.jobs.transfer import prepare_transfer
 
 # The slope of the flow term changes sign where flow meets its target: there the last bits, which depend on how many are
 # in a pass, decide which way a few pixels are pushed.

@@ -11,15 +11,15 @@ from pictures import disc_photo, save_clip, save_picture
 from torch import Tensor
 
 from mtransfer import cache
-from mtransfer.flow import DisFlow, estimate
-from mtransfer.media.decoder import Decoder
-from mtransfer.media.image import read_photo
+from mtransfer.flow.estimator import DisFlow, estimate
+from mtransfer.jobs.context import Run
+from mtransfer.jobs.recipe import EditRecipe, TransferRecipe
+from mtransfer.jobs.recipe_file import write_stored
+from mtransfer.jobs.transfer import TransferOutput, edit, transfer
+from mtransfer.media.decoding.decoder import Decoder
+from mtransfer.media.photo.photo import read_photo
 from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
-from mtransfer.recipe import EditRecipe, TransferRecipe
-from mtransfer.run import Run
-from mtransfer.stored import write_stored
-from mtransfer.transfer import TransferOutput, edit, transfer
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 CLIP_SIZE, SQUARE_PX, STEP_PX, FRAMES = (256, 320), 90, 18, 5

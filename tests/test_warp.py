@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from torch import Tensor
 
-from mtransfer.field import affine_flow, pins_flow, translate_flow
-from mtransfer.warp import (
+from mtransfer.flow.field import affine_flow, pins_flow, translate_flow
+from mtransfer.flow.warp import (
     backward_warp,
     covered_mask,
     forward_splat,

@@ -2,9 +2,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtransfer.draft import make_draft
-from mtransfer.field import translate_flow
-from mtransfer.window import WHOLE, swept, window
+from mtransfer.flow.field import translate_flow
+from mtransfer.media.crop import WHOLE, swept, window
+from mtransfer.sampling.composite import make_draft
 
 
 def changing(top: int, bottom: int, left: int, right: int, size=(600, 900)) -> torch.Tensor:

@@ -20,9 +20,9 @@ from diffusers import DDIMScheduler, UNet2DModel
 from numpy.random import Generator
 from torch import Tensor
 
-from mtransfer.draft import make_draft
-from mtransfer.fill import fill_motion
-from mtransfer.spacetodepth import AutoencoderSpaceToDepth
+from mtransfer.flow.interpolate import fill_motion
+from mtransfer.sampling.autoencoder import AutoencoderSpaceToDepth
+from mtransfer.sampling.composite import make_draft
 from training.compose import Array, Motion, Scene, compose
 from training.images import ImageBank, load_bank
 from training.trainer import ROOT, Plan, as_tensor, batches, device, draw_curve, stream, train

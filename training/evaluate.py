@@ -10,20 +10,20 @@ from PIL import Image
 from skimage import data
 from torch import Tensor
 
-from mtransfer.draft import Draft, make_draft
 from mtransfer.errors import InputError
-from mtransfer.fill import fill_smooth
-from mtransfer.flow import DisFlow, FlowModel
-from mtransfer.flow_loading import READING_UPDATES
-from mtransfer.media.image import save_png
-from mtransfer.pipeline_loading import load_pipeline
-from mtransfer.preview import sheet
-from mtransfer.raft import MAX_LEVELS, FlowNet, build_raft
-from mtransfer.reading import FusedFlow
-from mtransfer.settings import SamplerSettings
+from mtransfer.evaluation.texture import border_step, gradient_energy
+from mtransfer.flow.estimator import DisFlow, FlowModel
+from mtransfer.flow.fusion import FusedFlow
+from mtransfer.flow.interpolate import fill_smooth
+from mtransfer.flow.loading import READING_UPDATES
+from mtransfer.flow.raft import MAX_LEVELS, FlowNet, build_raft
+from mtransfer.flow.warp import grow
+from mtransfer.media.contact_sheet import sheet
+from mtransfer.media.photo.photo import save_png
+from mtransfer.sampling.composite import Draft, make_draft
+from mtransfer.sampling.loading import load_pipeline
+from mtransfer.sampling.settings import SamplerSettings
 from mtransfer.subject.segment import Segmenter, segment
-from mtransfer.texture import border_step, gradient_energy
-from mtransfer.warp import grow
 from training.compose import Motion, Scene, compose, jitter
 from training.flow_net import WEIGHTS
 from training.images import load_bank

@@ -16,7 +16,7 @@ from numpy.random import Generator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mtransfer.raft import build_raft, encode_source, enlarge, refine
+from mtransfer.flow.raft import build_raft, encode_source, enlarge, refine
 from training.compose import Motion, compose, jitter
 from training.images import ImageBank, load_bank
 from training.trainer import ROOT, Plan, as_tensor, batches, device, draw_curve, stream, train

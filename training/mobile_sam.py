@@ -18,7 +18,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from mtransfer.subject.mobile_sam import FOLDER, MASK_STRIDE, SIDE_PX
+from mtransfer.subject.detection.mobile_sam import FOLDER, MASK_STRIDE, SIDE_PX
 
 SHA256 = "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f"
 GRID = SIDE_PX // 16

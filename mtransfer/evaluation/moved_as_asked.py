@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from mtransfer.fill import fill_smooth
-from mtransfer.flow import DisFlow, both_ways, consistency
-from mtransfer.metrics import JUDGED_LONG_SIDE_PX, visible_points
+from mtransfer.evaluation.metrics import JUDGED_LONG_SIDE_PX, visible_points
+from mtransfer.flow.estimator import DisFlow, both_ways, consistency
+from mtransfer.flow.interpolate import fill_smooth
+from mtransfer.flow.warp import backward_warp, lengths, shrink
 from mtransfer.strict_json import Worded
-from mtransfer.warp import backward_warp, lengths, shrink
 
 WITHIN_PX, WITHIN_SHARE = 3.0, 0.006  # of the long side
 LEAST_SHARE = 1 / 3  # of the points asked to move that must be measured

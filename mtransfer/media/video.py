@@ -27,9 +27,9 @@ from torch import Tensor
 
 from mtransfer.cache import file_hash
 from mtransfer.errors import InputError
-from mtransfer.media import decoder
-from mtransfer.media.clip_facts import ClipFacts, Deinterlace
-from mtransfer.media.decoder import Decoder, DecoderDied
+from mtransfer.media.decoding import decoder
+from mtransfer.media.decoding.clip_facts import ClipFacts, Deinterlace
+from mtransfer.media.decoding.decoder import Decoder, DecoderDied
 
 EVEN_SHARE = 0.1  # of the time between two frames: times are rounded
 AHEAD = 4  # frames decoded while the one before is looked at

@@ -13,8 +13,8 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from mtransfer.errors import InputError
+from mtransfer.files import atomic_write
 from mtransfer.media.quantize import to_uint8
-from mtransfer.output import atomic_write
 
 CRF = 18  # H.264 quality: about the lowest that shows no loss
 ENCODER = {

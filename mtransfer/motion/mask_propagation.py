@@ -7,12 +7,12 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from mtransfer.field import FlowField
-from mtransfer.longflow import Links, Pictures
-from mtransfer.subject.completion import find_again
+from mtransfer.flow.field import FlowField
+from mtransfer.flow.long_range import Links, Pictures
+from mtransfer.flow.warp import backward_warp, grow
+from mtransfer.subject.detection.completion import find_again
+from mtransfer.subject.detection.picture import Picture
 from mtransfer.subject.mask_refinement import refine
-from mtransfer.subject.picture import Picture
-from mtransfer.warp import backward_warp, grow
 
 EVERY = 2  # links between frames in which subjects are found again
 GONE_PX = 16

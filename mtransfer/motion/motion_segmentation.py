@@ -7,17 +7,17 @@ from jaxtyping import Float, Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtransfer.camera import camera_flow, fit_cameras
 from mtransfer.errors import InputError
-from mtransfer.field import FlowField
+from mtransfer.flow.field import FlowField
+from mtransfer.flow.texture_mask import TEXTURE_PX, texture_mask
+from mtransfer.flow.warp import grow, lengths, shrink
 from mtransfer.media.quantize import to_uint8
-from mtransfer.subject.completion import complete_object
+from mtransfer.motion.camera import camera_flow, fit_cameras
+from mtransfer.subject.detection.completion import complete_object
+from mtransfer.subject.detection.picture import Picture
 from mtransfer.subject.mask_refinement import refine
-from mtransfer.subject.picture import Picture
 from mtransfer.subject.regions import convex_hull
 from mtransfer.subject.subject import Subject, subject_from_mask
-from mtransfer.texture_mask import TEXTURE_PX, texture_mask
-from mtransfer.warp import grow, lengths, shrink
 
 ROUNDS = 3
 LOOKED_AT = 8  # frames, evenly among those read, in which motion is looked for

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mtransfer.warp import pixel_grid
+from mtransfer.flow.warp import pixel_grid
 
 MOST_STRETCH = 1.6  # of a part, or one over it
 STRETCHED, OUTSIDE = 0.25, 0.1  # of the subject: more than a rim, which is always stretched a little

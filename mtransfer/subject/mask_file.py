@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mtransfer.errors import InputError
-from mtransfer.media.mask_image import grey_picture, subject_mask
+from mtransfer.media.photo.mask_image import grey_picture, subject_mask
 
 
 def read_mask(path: Path, image: Tensor, *, grey: bool = False) -> Tensor:

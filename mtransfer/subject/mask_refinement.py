@@ -12,10 +12,10 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtransfer.fill import fill_motion
+from mtransfer.flow.interpolate import fill_motion
+from mtransfer.flow.warp import grow, shrink
 from mtransfer.media.quantize import to_uint8
 from mtransfer.subject.grabcut import WORK_SIDE_PX, cut_out, mask_seed
-from mtransfer.warp import grow, shrink
 
 MISSED_SHARE = 0.006  # of the long side: an outline that is off by less is taken at its word
 CLEARER = 1.25  # how much stronger the picture's edges must be along the new outline than along the given one

@@ -14,13 +14,16 @@ from torch import Tensor
 from mtransfer.cache import remember
 from mtransfer.errors import InputError
 from mtransfer.media.quantize import to_uint8
+from mtransfer.subject.detection.guess import save_guess
+from mtransfer.subject.detection.mobile_sam import mobile_sam_hash
+from mtransfer.subject.detection.outline import draw_outline
+from mtransfer.subject.detection.picture import Picture
+from mtransfer.subject.detection.prompted_object import nearest_object_point, object_at, object_in
+from mtransfer.subject.detection.saliency import saliency_hash
+from mtransfer.subject.detection.salient_objects import find_objects
 from mtransfer.subject.grabcut import automatic_seed, box_seed, point_seed
-from mtransfer.subject.guess import save_guess
 from mtransfer.subject.mask_file import read_mask
 from mtransfer.subject.mask_refinement import grabcut_mask, working_copy, working_scale
-from mtransfer.subject.mobile_sam import mobile_sam_hash
-from mtransfer.subject.outline import draw_outline
-from mtransfer.subject.picture import Picture
 from mtransfer.subject.prompt import (
     object_number,
     parse_numbers,
@@ -29,10 +32,7 @@ from mtransfer.subject.prompt import (
     salient_at,
     salient_point,
 )
-from mtransfer.subject.prompted_object import nearest_object_point, object_at, object_in
 from mtransfer.subject.regions import Region, deepest_point
-from mtransfer.subject.saliency import saliency_hash
-from mtransfer.subject.salient_objects import find_objects
 from mtransfer.subject.sam import automatic_points, segment_sam
 from mtransfer.subject.subject import Subject, subject_from_mask
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mtransfer.warp import pixel_grid, sample
+from mtransfer.flow.warp import pixel_grid, sample
 
 CANVAS_PX = 64
 SUBJECT_PX = 28.0  # root of a subject's area on the canvas

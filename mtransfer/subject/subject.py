@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.utils import draw_segmentation_masks
 
 from mtransfer.errors import InputError
-from mtransfer.media.image import Photo
+from mtransfer.media.photo.photo import Photo
 
 MASK_COLOUR = (255, 0, 255)
 HASHED_SIDE_PX = 64

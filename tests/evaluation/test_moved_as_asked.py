@@ -7,9 +7,9 @@ import torch
 from metric_scene import BACKGROUND, CASES, FLOW, MASK, PHOTO, SCENE_SIZE, SUBJECT, paste, texture
 from torch import Tensor
 
-from mtransfer.draft import make_draft
 from mtransfer.evaluation.moved_as_asked import in_words, moved_as_asked, within_px
-from mtransfer.field import affine_flow, translate_flow
+from mtransfer.flow.field import affine_flow, translate_flow
+from mtransfer.sampling.composite import make_draft
 from mtransfer.strict_json import strict_json
 
 SMALL, LARGE = (8, 4), (64, 0)  # pixels; the second is a quarter of the width

@@ -5,7 +5,7 @@ import torch
 from PIL import ImageCms
 from profiles import P3_RED, SHOWN_AS_SRGB, display_p3
 
-from mtransfer.media.colour import to_srgb
+from mtransfer.media.photo.colour import to_srgb
 
 
 def flat(*levels: int) -> torch.Tensor:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from mtransfer.errors import InputError
-from mtransfer.media import decoder
-from mtransfer.media.decoder import DecoderDied
+from mtransfer.media.decoding import decoder
+from mtransfer.media.decoding.decoder import DecoderDied
 from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
 
@@ -19,7 +19,8 @@ STALLS = "import time; time.sleep(60)"
 CRASHES = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
 BREAKS = "raise KeyError('surprise')"
 PATCHED = """
-from mtransfer.media import decoder_process, frame_source
+from mtransfer.media.decoding import decoder_process
+from mtransfer.media.decoding import frame_source
 decoder_process.STALLED_S = 1.0
 real = frame_source.open_source
 def open_source(path, *, fast, **told):

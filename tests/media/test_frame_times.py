@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from mtransfer.media.frame_times import PacketRow, ascending, end_of, times_of_packets
+from mtransfer.media.decoding.frame_times import PacketRow, ascending, end_of, times_of_packets
 
 MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
 

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from mtransfer.media.hdr import PEAK_NITS, WHITE_NITS, to_sdr
+from mtransfer.media.decoding.hdr import PEAK_NITS, WHITE_NITS, to_sdr
 from mtransfer.media.video import ClipReader
 
 HLG, PQ, BT2020 = 18, 16, 9

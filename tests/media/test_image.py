@@ -13,9 +13,9 @@ from PIL import ExifTags, Image, ImageCms
 from torch import Tensor
 
 from mtransfer.errors import InputError
-from mtransfer.media import image_file
-from mtransfer.media.image import Photo, read_photo
-from mtransfer.media.png import write_png
+from mtransfer.media.photo import image_file
+from mtransfer.media.photo.photo import Photo, read_photo
+from mtransfer.media.photo.png import write_png
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 HEIGHT, WIDTH = 20, 32

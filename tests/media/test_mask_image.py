@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mtransfer.errors import InputError
-from mtransfer.media.mask_image import grey_picture, split_label, subject_mask
+from mtransfer.media.photo.mask_image import grey_picture, split_label, subject_mask
 
 HEIGHT, WIDTH = 120, 160
 VOC = [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0, 0, 0, 128, 128, 0, 128] + [0] * 747 + [224, 224, 192]

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from mtransfer.errors import InputError
-from mtransfer.media import photo_formats
-from mtransfer.media.image import read_photo
-from mtransfer.media.photo_formats import FORMATS, PHOTO_SUFFIXES, format_of
+from mtransfer.media.photo import formats
+from mtransfer.media.photo.formats import FORMATS, PHOTO_SUFFIXES, format_of
+from mtransfer.media.photo.photo import read_photo
 
 HEIC = b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf" + bytes(200)
 JXL = b"\xff\x0a\x09\x0e" + bytes(200)
@@ -39,7 +39,7 @@ def test_suffixes_are_lower_case_and_named_once() -> None:
     ("content", "package"), [(HEIC, "pillow-heif"), (JXL, "pillow-jxl-plugin"), (JXL_BOX, "pillow-jxl-plugin")]
 )
 def test_a_missing_reader_is_named(tmp_path: Path, content: bytes, package: str, monkeypatch) -> None:
-    photo_formats._register.cache_clear()
+    formats._register.cache_clear()
     for module in ("pillow_heif", "pillow_jxl"):
         monkeypatch.setitem(sys.modules, module, None)
     (tmp_path / "photo.jpg").write_bytes(content)

@@ -13,10 +13,10 @@ from PIL import Image, ImageCms
 from profiles import display_p3
 
 from mtransfer.errors import InputError
-from mtransfer.media.png import write_png
-from mtransfer.recipe import EditRecipe
-from mtransfer.render import TransferOutput
-from mtransfer.transfer import edit
+from mtransfer.jobs.recipe import EditRecipe
+from mtransfer.jobs.render import TransferOutput
+from mtransfer.jobs.transfer import edit
+from mtransfer.media.photo.png import write_png
 
 PHOTOGRAPHS = 200
 SIZES = ((12, 12), (13, 40), (41, 33), (64, 48), (97, 31), (12, 600), (57, 90), (12, 2400), (2000, 16))

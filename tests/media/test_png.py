@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from mtransfer.media.image import read_photo
-from mtransfer.media.png import CHUNK, write_png
+from mtransfer.media.photo.photo import read_photo
+from mtransfer.media.photo.png import CHUNK, write_png
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 DEPTHS = {8: np.uint8, 16: np.uint16}

@@ -3,7 +3,7 @@
 import pytest
 
 from mtransfer.errors import InputError
-from mtransfer.media.sizes import LEAST_PX, require_size, shrunk
+from mtransfer.media.photo.sizes import LEAST_PX, require_size, shrunk
 
 
 @pytest.mark.parametrize("size", [(12, 12), (12, 2400), (2400, 12), (150, 30_000), (30_000, 150), (1080, 1920)])

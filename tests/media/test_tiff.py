@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from mtransfer.errors import InputError
-from mtransfer.media.image import read_photo
+from mtransfer.media.photo.photo import read_photo
 
 HEIGHT, WIDTH = 22, 35
 LEVELS = {8: np.uint8, 16: np.uint16}

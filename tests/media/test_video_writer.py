@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from mtransfer.errors import InputError
+from mtransfer.jobs.recipe import LEAST_FPS, MOST_FPS
 from mtransfer.media.video_writer import write_video
-from mtransfer.recipe import LEAST_FPS, MOST_FPS
 
 FRAMES = 16
 COLOURS = [(251.0, 0.0, 0.0), (0.0, 0.0, 0.0), (255.0, 255.0, 255.0), (30.0, 200.0, 90.0), (20.0, 60.0, 220.0)]

@@ -4,11 +4,11 @@ from test_longflow import LEFT, SIZE, SQUARE_PX, TOP, sliding
 from test_retarget import CLIP, CLIP_CENTRE, ellipse
 from torch import Tensor
 
-from mtransfer.camera import camera_flow, fit_cameras, without_camera
 from mtransfer.errors import InputError
-from mtransfer.field import FlowField, affine_flow, translate_flow
-from mtransfer.flow import DisFlow
-from mtransfer.longflow import read_links
+from mtransfer.flow.estimator import DisFlow
+from mtransfer.flow.field import FlowField, affine_flow, translate_flow
+from mtransfer.flow.long_range import read_links
+from mtransfer.motion.camera import camera_flow, fit_cameras, without_camera
 from mtransfer.motion.mask_propagation import track, within
 from mtransfer.motion.motion_segmentation import moving_subjects, subject_motion_px
 from mtransfer.subject.subject import subject_from_mask

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mtransfer.field import affine_flow
+from mtransfer.flow.field import affine_flow
 from mtransfer.motion.plausibility import outside_fraction, stretched_fraction, warnings_of
 
 SIZE = (60, 80)

@@ -4,8 +4,8 @@ import pytest
 from pictures_of_things import gradient, sample
 
 from mtransfer import cache
-from mtransfer.subject.guess import save_guess
-from mtransfer.subject.picture import Picture
+from mtransfer.subject.detection.guess import save_guess
+from mtransfer.subject.detection.picture import Picture
 
 
 @pytest.fixture(autouse=True)

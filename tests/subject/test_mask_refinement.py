@@ -4,12 +4,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.motionbench import Case, load_cases
-from mtransfer.field import affine_flow
-from mtransfer.metrics import fidelity, region_masks
-from mtransfer.pipeline_loading import load_pipeline
-from mtransfer.settings import SamplerSettings
+from mtransfer.evaluation.metrics import fidelity, region_masks
+from mtransfer.flow.field import affine_flow
+from mtransfer.flow.warp import grow, pixel_grid, shrink
+from mtransfer.sampling.loading import load_pipeline
+from mtransfer.sampling.settings import SamplerSettings
 from mtransfer.subject.mask_refinement import REACH_PX, enlarge_mask, snapped, snapped_along
-from mtransfer.warp import grow, pixel_grid, shrink
 
 SIZE = (160, 200)
 LARGE, SMALL = (240, 320), (60, 80)  # of a picture whose mask is found at a small size

@@ -5,8 +5,8 @@ import pytest
 from pictures_of_things import ladybird_and_goldfish, overlap, sample
 
 from mtransfer.errors import ModelError
-from mtransfer.subject import mobile_sam
-from mtransfer.subject.mobile_sam import FOLDER, Embedding, embed
+from mtransfer.subject.detection import mobile_sam
+from mtransfer.subject.detection.mobile_sam import FOLDER, Embedding, embed
 
 
 @pytest.fixture(scope="module")

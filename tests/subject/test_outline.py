@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from pictures_of_things import noise
 
-from mtransfer.subject.outline import draw_outline, upsample_mask
-from mtransfer.subject.picture import Picture
+from mtransfer.subject.detection.outline import draw_outline, upsample_mask
+from mtransfer.subject.detection.picture import Picture
 
 CENTRE, RADIUS_PX = (640, 460), 250
 SIZE = (900, 1200)

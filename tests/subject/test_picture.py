@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pictures_of_things import sample
 
-from mtransfer.subject.picture import Picture
+from mtransfer.subject.detection.picture import Picture
 
 
 @pytest.fixture(scope="module")

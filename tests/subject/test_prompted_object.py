@@ -1,10 +1,10 @@
 import pytest
 from pictures_of_things import gradient, ladybird_and_goldfish, overlap, sample, two_birds
 
-from mtransfer.subject.picture import Picture
-from mtransfer.subject.prompted_object import nearest_object_point, object_at, object_in
+from mtransfer.subject.detection.picture import Picture
+from mtransfer.subject.detection.prompted_object import nearest_object_point, object_at, object_in
+from mtransfer.subject.detection.salient_objects import find_objects
 from mtransfer.subject.regions import Region, bounding_box
-from mtransfer.subject.salient_objects import find_objects
 
 
 @pytest.fixture(scope="module")

@@ -12,17 +12,17 @@ from pictures_of_things import SAMPLES, grey, sample
 
 from mtransfer.catalog import WEIGHTS
 from mtransfer.errors import ModelError
-from mtransfer.subject import saliency as module
-from mtransfer.subject.saliency import WEIGHTS_FILE, Saliency, ambiguity, load_net, saliency, saliency_hash
+from mtransfer.subject.detection import saliency as module
+from mtransfer.subject.detection.saliency import WEIGHTS_FILE, Saliency, ambiguity, load_net, saliency, saliency_hash
 
 SHA256 = "309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8"
 FIND = """
 import sys
 import cv2
-from mtransfer.subject.picture import Picture
-from mtransfer.subject.salient_objects import find_objects
-from mtransfer.subject.prompted_object import object_at
-from mtransfer.subject.outline import draw_outline
+from mtransfer.subject.detection.picture import Picture
+from mtransfer.subject.detection.salient_objects import find_objects
+from mtransfer.subject.detection.prompted_object import object_at
+from mtransfer.subject.detection.outline import draw_outline
 picture = Picture(cv2.cvtColor(cv2.imread(sys.argv[1]), cv2.COLOR_BGR2RGB))
 (main, *_) = find_objects(picture)
 assert draw_outline(picture, main).shape == picture.pixels.shape[:2]

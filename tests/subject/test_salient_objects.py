@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from pictures_of_things import gradient, grey, ladybird_and_goldfish, noise, overlap, sample, two_birds
 
-from mtransfer.subject.picture import Picture
+from mtransfer.subject.detection.picture import Picture
+from mtransfer.subject.detection.salient_objects import find_objects
 from mtransfer.subject.regions import bounding_box
-from mtransfer.subject.salient_objects import find_objects
 
 
 @pytest.mark.parametrize("name", ["goldfish.png", "ladybird.jpg", "moss_star.jpg", "wooden_bird.jpg"])

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from pictures_of_things import gradient, grey, noise, sample
 
+from mtransfer.subject.detection.salient_region import SalientRegion, find_salient_region, grab_cut
 from mtransfer.subject.regions import bounding_box
-from mtransfer.subject.salient_region import SalientRegion, find_salient_region, grab_cut
 
 SMALL = {"wooden_bird.jpg": (512, 303), "fig.jpg": (512, 384), "kite.jpg": (512, 384)}
 

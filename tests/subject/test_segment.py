@@ -9,10 +9,10 @@ from PIL import Image
 from torch import Tensor
 
 from mtransfer.errors import InputError
-from mtransfer.media.image import read_photo, save_png
+from mtransfer.flow.warp import pixel_grid
+from mtransfer.media.photo.photo import read_photo, save_png
 from mtransfer.subject.segment import Found, find_subject, segment
 from mtransfer.subject.subject import Subject
-from mtransfer.warp import pixel_grid
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 SIZE = (150, 200)

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from mtransfer.errors import InputError
-from mtransfer.media.image import read_photo, save_png
+from mtransfer.media.photo.photo import read_photo, save_png
 from mtransfer.subject.subject import mask_hash, subject_from_mask, together, with_mask
 
 SIZE = (60, 80)

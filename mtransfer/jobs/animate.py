@@ -1,0 +1,163 @@
+"""Short animations: a photo's subject moves the way a clip's does, painted frame by frame.
+
+Frames are painted into a folder, and those that are there already are not painted again.
+"""
+
+import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from mtransfer.evaluation.metrics import flow_error
+from mtransfer.evaluation.moved_as_asked import moved_as_asked, within_px
+from mtransfer.files import atomic_write
+from mtransfer.flow.estimator import DisFlow
+from mtransfer.flow.field import FlowField, resize
+from mtransfer.flow.warp import lengths
+from mtransfer.jobs.context import Run
+from mtransfer.jobs.recipe import AnimateRecipe
+from mtransfer.jobs.render import warn_of_no_generator
+from mtransfer.jobs.scene import Scene, read_scene
+from mtransfer.media.crop import WHOLE
+from mtransfer.media.frame_selection import play_order
+from mtransfer.media.photo.photo import save_png
+from mtransfer.media.quantize import from_uint8
+from mtransfer.sampling.context import Callback
+from mtransfer.sampling.frames import Painter
+from mtransfer.subject.subject import Subject
+
+
+@dataclass(frozen=True, eq=False)
+class Animation:
+    """frames float32[T,3,H,W] in [0,1] at the photo's size, and how they came to be.
+
+    `flow` has the motion from the photo to every frame, at the size at which the clip was read; `order` says which
+    frame is shown when, and `shown_s` for how many seconds: as long as the clip does, at `recipe.fps` frames a second.
+    """
+
+    frames: Tensor
+    order: tuple[int, ...]
+    shown_s: tuple[float, ...]
+    flow: FlowField
+    subjects: tuple[Subject, ...]
+    recipe: AnimateRecipe
+    metrics: dict[str, Any]
+    timings: dict[str, float]
+
+
+def animate(recipe: AnimateRecipe | None = None, **options: Any) -> Animation:
+    """Move the photo's subject through the frames of a clip.
+
+    Takes what `transfer` takes: animate(clip="a.mp4", photo="b.jpg", frames="0:24", preset="draft"). The frames are
+    held in memory; the command keeps them on disk instead. Raises InputError and ModelError.
+    """
+    scene = read_scene(recipe, **options)
+    with tempfile.TemporaryDirectory(prefix="mtransfer-") as folder:
+        flow, metrics = paint_frames(scene, Path(folder))
+        frames = torch.stack([scene.shown(load_frame(Path(folder), index), index) for index in range(len(flow.flow))])
+    order = play_order(len(frames), scene.recipe.loop)
+    shown = frames, tuple(order), tuple(scene.shown_s(order))
+    return Animation(*shown, flow, scene.subjects, scene.recipe, metrics, scene.run.timings)
+
+
+def paint_frames(scene: Scene, folder: Path, text: str = "") -> tuple[FlowField, dict[str, Any]]:
+    """Paint every frame that is not in `folder` yet, as a PNG that carries `text`.
+
+    Returns the flow from the photo to each frame, at the size at which the clip was read, and figures on the result.
+    """
+    painter = _painter(scene)
+    size, count, kept = _kept_size(scene), len(scene.motion.frames), []
+    with scene.run.stage("frames"):
+        for index in range(count):
+            flow = scene.flow(index)
+            kept.append(resize(flow, size))
+            _next(painter, flow, folder, index, _reporter(scene.run, index, count), text, scene.photo.icc_profile)
+    field = FlowField(*(torch.cat([getattr(each, part) for each in kept]).cpu() for part in ("flow", "confidence")))
+    warn_of_no_generator(scene.recipe)
+    return field, _figures(scene, painter, folder, liveliest(field))
+
+
+def _painter(scene: Scene) -> Painter:
+    run, tools, where = scene.run, None, WHOLE
+    with run.stage("model"):
+        if scene.recipe.sampler.steps:
+            tools, where = run.tools(), scene.sampled_window()
+    with run.stage("plate"):
+        return Painter(tools, scene.photo.image[None].to(run.device), scene.mask, where, run.recipe.seed)
+
+
+def _next(
+    painter: Painter, flow: FlowField, folder: Path, index: int, on_step: Callback, text: str, profile: bytes | None
+) -> None:
+    """Paint a frame into the folder, or take up the one that is there."""
+    path = frame_path(folder, index)
+    if path.exists():
+        painter.recall(flow, load_frame(folder, index)[None].to(flow.flow))
+        return
+    if painter.tools is None:
+        on_step(None, 0, 0, {"energy": None, "count": 1})
+    frame = painter.paint(flow, on_step)
+    with atomic_write(path) as part:  # a frame that is there is whole
+        save_png(frame[0], part, profile, text)
+
+
+def frame_path(folder: Path, index: int) -> Path:
+    """Where a frame lies."""
+    return folder / f"{index:04d}.png"
+
+
+def load_frame(folder: Path, index: int) -> Float[Tensor, "3 H W"]:
+    """A frame that was painted, in [0,1]."""
+    with Image.open(frame_path(folder, index)) as picture:
+        return from_uint8(np.array(picture))
+
+
+def liveliest(field: FlowField) -> int:
+    """The frame whose motion is the largest on average."""
+    return int(lengths(field.flow).mean(dim=(1, 2, 3)).argmax())
+
+
+def _kept_size(scene: Scene) -> tuple[int, int]:
+    """(H, W) of the photo, no larger than the clip was read."""
+    height, width = scene.photo.size
+    scale = min(1.0, max(scene.motion.field.size) / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _stage(index: int, count: int) -> str:
+    return f"frames: {index + 1} of {count}"
+
+
+def _reporter(run: Run, index: int, count: int) -> Callback:
+    def report(pipe: Any, step: int, t: int, values: dict[str, Any]) -> None:
+        energy = None if values["energy"] is None else float(values["energy"].total.sum())
+        done = index * values["count"] + step + 1
+        run.report(_stage(index, count), done, count * values["count"], energy)
+        if run.watch and pipe is not None:
+            run.watch(lambda: pipe.decode_latents(values["x0"][:1]).clamp(0, 1))
+
+    return report
+
+
+def _figures(scene: Scene, painter: Painter, folder: Path, index: int) -> dict[str, Any]:
+    """Flicker in levels of 255, guided evaluations of this run, and how the liveliest frame moved."""
+    own, frame = scene.photo.image[None], load_frame(folder, index)[None]
+    with scene.run.stage("measure"):
+        asked = scene.flow(index).flow.cpu(), scene.mask.cpu()
+        error, moved = flow_error(DisFlow(), own, frame, *asked), moved_as_asked(own, frame, *asked)
+    return {
+        "frames": len(scene.motion.frames),
+        "clip_reader": scene.run.clip_reader.by,
+        "guided_evaluations": painter.evaluations,
+        "flicker_255": float(np.mean(painter.flicker)) if painter.flicker else math.nan,
+        "moved_as_asked": moved,
+        "moved_within_px": within_px(own),
+        "flow_error_dis": {"frame": index, **error},
+    }

@@ -1,0 +1,225 @@
+"""From a flow on a photo to the moved photo: sampled at the model's size, brought to the photo's own, measured."""
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mtransfer.errors import InputError, MTransferError
+from mtransfer.evaluation.metrics import background_psnr_db, flow_error
+from mtransfer.evaluation.moved_as_asked import moved_as_asked, within_px
+from mtransfer.flow.estimator import DisFlow, FlowModel
+from mtransfer.flow.field import FlowField
+from mtransfer.flow.loading import load_judge
+from mtransfer.flow.visualize import with_flow
+from mtransfer.jobs.context import Run
+from mtransfer.jobs.cutout import with_alpha
+from mtransfer.jobs.recipe import PhotoRecipe
+from mtransfer.log import warn
+from mtransfer.media.crop import WHOLE, Window, window
+from mtransfer.media.photo.alpha import over
+from mtransfer.media.photo.photo import Photo
+from mtransfer.media.photo.png import Pixels
+from mtransfer.sampling.composite import Draft, blend, make_draft, take_out
+from mtransfer.sampling.context import Callback
+from mtransfer.sampling.highres import Part, SamplingTools, cut, sample_parts, size_to_sample
+from mtransfer.sampling.loading import model_side_px
+from mtransfer.subject.subject import Subject, with_mask
+
+SURROUNDINGS_SHARE = 0.35  # of what may change, on every side, for the model to go by
+NO_GENERATOR = "the embedded model betters a warp and is no generator; for a good picture use Stable Diffusion"
+ZERO_MOTION = "the motion asked for is zero, so nothing would move; ask for more, or for another --strength than 0"
+LONGEST = 16  # times the photo's long side: no motion is longer
+MEND_MEMORY = "use --low-memory, --model embedded or --device cpu"
+Panels = list[tuple[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class TransferOutput:
+    """frames float32[T,3,H,W] in [0,1] at the photo's size, the retargeted flow, the subject, and how it went.
+
+    `edit` float32[1,1,H,W] is 1 where pixels may differ from the photo's. `panels` are the preview's pictures. Of a
+    photo that is not opaque the colours are straight, and `alpha` float32[T,1,H,W] goes with them.
+    """
+
+    frames: Tensor
+    flow: FlowField
+    subject: Subject
+    recipe: PhotoRecipe
+    metrics: dict[str, Any]
+    timings: dict[str, float]
+    edit: Tensor
+    panels: Panels = field(repr=False)
+    photo: Photo = field(repr=False)
+    alpha: Tensor | None = None
+
+    @property
+    def seen(self) -> Tensor:
+        """The frames as they are looked at and measured: over the photo's matte where they are not opaque."""
+        return over(self.frames, self.alpha, self.photo.matte)
+
+    @property
+    def pixels(self) -> Pixels:
+        """The first frame in the photo's mode and depth, uint8 or uint16 [H,W,C]; outside the edit the photo's own."""
+        made = self.photo.levels(self.frames[0], None if self.alpha is None else self.alpha[0])
+        return np.where((self.edit[0, 0] > 0).numpy()[..., None], made, self.photo.pixels)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A job up to its sampling: the photo `own` [1,3,H,W] and `mask` on the run's device, and the draft.
+
+    `tools` and `part` are what is sampled with and in which window; None where the draft is the result.
+    """
+
+    run: Run
+    photo: Photo
+    subject: Subject
+    flow: FlowField
+    panels: Panels
+    own: Tensor
+    mask: Tensor
+    draft: Draft
+    where: Window = WHOLE
+    tools: SamplingTools | None = None
+    part: Part | None = None
+
+    def seen(self) -> Panels:
+        """The preview's pictures of what the job goes by."""
+        return [
+            *self.panels,
+            ("photo and subject", with_mask(self.photo.image, self.subject.mask)),
+            ("flow on the photo", with_flow(self.photo.image, self.flow.flow[0].cpu())),
+        ]
+
+
+def prepare(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: Panels) -> Prepared:
+    """All of a job that comes before its sampling. Raises InputError when nothing would move, and ModelError."""
+    recipe, own = run.recipe, photo.image[None].to(run.device)
+    mask = subject.mask[None].to(run.device)
+    _require_motion(flow)
+    with run.stage("warp"):
+        background = take_out(own, mask)
+        draft = make_draft(own, flow.flow.to(run.device), mask, background)
+    job = Prepared(run, photo, subject, flow, panels, own, mask, draft)
+    if not recipe.sampler.steps:
+        return job
+    where = window(draft.edit, SURROUNDINGS_SHARE, model_side_px(recipe.model)) if recipe.sampler.crop else WHOLE
+    with run.stage("model"):
+        tools = run.tools()
+    return replace(job, where=where, tools=tools, part=cut(flow, own, mask, background, draft, where))
+
+
+def _require_motion(flow: FlowField) -> None:
+    if not bool(flow.flow.any()):
+        raise InputError(ZERO_MOTION)
+    longest_px, side_px = float(flow.flow.abs().max()), max(flow.size)
+    if longest_px > LONGEST * side_px:
+        raise InputError(
+            f"the motion asked for is {longest_px:.3g} px, on a photo of {side_px} px; ask for less, or check its unit"
+        )
+
+
+def finish(jobs: Sequence[Prepared]) -> list[TransferOutput]:
+    """Sample, bring the results to the photos' sizes, measure: jobs that are alike go through the sampler together.
+
+    The jobs' settings may differ in inputs, subjects, strength and seed alone, or in prompts. When the device's memory
+    is full, each of them goes alone. Raises MTransferError when that is too much, too.
+    """
+    alike: dict[Any, list[int]] = defaultdict(list)
+    for place, job in enumerate(jobs):
+        alike[_kind(job, place)].append(place)
+    outputs: dict[int, TransferOutput] = {}
+    for places in alike.values():
+        some = [jobs[place] for place in places]
+        for place, job, (edited, evaluations) in zip(places, some, _edited(some), strict=True):
+            outputs[place] = _measured(job, edited, evaluations)
+    return [outputs[place] for place in range(len(jobs))]
+
+
+def _kind(job: Prepared, place: int) -> Any:
+    """What jobs must have in common to be sampled in one pass; what nothing shares is alone."""
+    if job.part is None or job.tools is None or job.tools.noise is not None:
+        return place
+    return size_to_sample(job.tools, job.part.own), job.run.recipe.prompt, job.run.recipe.negative_prompt
+
+
+def _edited(jobs: Sequence[Prepared]) -> list[tuple[Tensor, int]]:
+    if len(jobs) > 1:
+        with contextlib.suppress(torch.OutOfMemoryError):
+            return _in_one_pass(jobs)
+    try:
+        return [_in_one_pass([job])[0] for job in jobs]
+    except torch.OutOfMemoryError as error:
+        raise MTransferError(f"the memory of {jobs[0].run.device} is full; {MEND_MEMORY}") from error
+
+
+def _in_one_pass(jobs: Sequence[Prepared]) -> list[tuple[Tensor, int]]:
+    """The edited photos [1,3,H,W] at their own sizes, and the number of guided evaluations of each."""
+    if jobs[0].part is None or jobs[0].tools is None:
+        return [(blend(job.own, job.draft.image, job.draft.edit), 0) for job in jobs]
+    with contextlib.ExitStack() as stages:
+        for job in jobs:
+            stages.enter_context(job.run.stage("sample"))
+        parts, seeds = [job.part for job in jobs if job.part], [job.run.recipe.seed for job in jobs]
+        painted, evaluations = sample_parts(jobs[0].tools, parts, seeds, _reporter(jobs))
+    return [(_inserted(job, part), evaluations) for job, part in zip(jobs, painted, strict=True)]
+
+
+def _inserted(job: Prepared, part: Tensor) -> Tensor:
+    edited = job.own.clone()
+    edited[..., job.where[0], job.where[1]] = part
+    return edited
+
+
+def _measured(job: Prepared, edited: Tensor, evaluations: int) -> TransferOutput:
+    run, draft = job.run, job.draft
+    warn_of_no_generator(run.recipe)
+    with run.stage("measure"):
+        metrics = _measure(run, job.own, edited, job.flow, job.mask, draft) | {"guided_evaluations": evaluations}
+    if run.clip_was_read:
+        metrics["clip_reader"] = run.clip_reader.by
+    panels = [*job.seen(), ("warp", draft.image[0].cpu()), ("result", edited[0].cpu())]
+    frames, alpha = edited.cpu(), None
+    if job.photo.alpha is not None:
+        frames, alpha = with_alpha(job.photo, frames, job.flow.flow.cpu(), job.mask.cpu(), draft.edit.cpu())
+    return TransferOutput(
+        frames, job.flow, job.subject, run.recipe, metrics, run.timings, draft.edit.cpu(), panels, job.photo, alpha
+    )
+
+
+def warn_of_no_generator(recipe: PhotoRecipe) -> None:
+    """Say so when the model is asked for more than it can."""
+    if recipe.model == "embedded" and recipe.sampler.steps and not recipe.sampler.show_draft:
+        warn(f"--preset {recipe.preset}: {NO_GENERATOR}")
+
+
+def _reporter(jobs: Sequence[Prepared]) -> Callback:
+    last: list[float | None] = [None] * len(jobs)
+
+    def report(pipe: Any, index: int, t: int, values: dict[str, Any]) -> None:
+        if values["energy"] is not None:
+            last[:] = values["energy"].total.tolist()
+        for job, energy, x0 in zip(jobs, last, values["x0"].split(1), strict=True):
+            job.run.report("sample", index + 1, values["count"], energy)
+            if job.run.watch:
+                job.run.watch(partial(lambda x0: pipe.decode_latents(x0).clamp(0, 1), x0))
+
+    return report
+
+
+def _measure(run: Run, own: Tensor, edited: Tensor, flow: FlowField, mask: Tensor, draft: Draft) -> dict[str, Any]:
+    target = flow.flow.to(own)
+    judges: dict[str, FlowModel] = {
+        "raft": load_judge(run.guide_name, run.device),
+        "dis": DisFlow(),
+    }
+    errors = {f"flow_error_{name}": flow_error(judge, own, edited, target, mask) for name, judge in judges.items()}
+    moved = {"moved_as_asked": moved_as_asked(own, edited, target, mask), "moved_within_px": within_px(own)}
+    return {**errors, **moved, "background_psnr_db": background_psnr_db(own, edited, draft.edit)}

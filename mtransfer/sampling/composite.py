@@ -1,0 +1,94 @@
+"""The draft: the subject warped along its flow over the photo with the subject taken out. The sampler's warm start."""
+
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from mtransfer.flow.warp import INVERTED_SIDE_PX, forward_warp, grow, vacated_mask
+from mtransfer.media.crop import swept, window
+from mtransfer.sampling.patchmatch import WORK_SIDE_PX, fill_exemplar
+
+FEATHER_PX = 3
+STRIP = 4  # times the short side: a longer picture is one of many things, not of a larger one
+SURROUNDINGS_SHARE = 1.0  # of a hole, on every side, from which it is filled
+HALO_SHARE = 0.012  # of the long side: how far a subject's blurred edge and contact shadow reach beyond its mask
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Image [1,3,H,W] in [0,1] and masks [1,1,H,W] in [0,1].
+
+    `target` is where the subject now is, `vacated` where it was and is no longer (its halo included), `seam` the band
+    along the moved silhouette, `edit` all that may change.
+    """
+
+    image: Tensor
+    target: Tensor
+    vacated: Tensor
+    seam: Tensor
+    edit: Tensor
+
+
+def make_draft(
+    photo: Float[Tensor, "1 C H W"],
+    flow: Float[Tensor, "1 2 H W"],
+    mask: Float[Tensor, "1 1 H W"],
+    background: Float[Tensor, "1 C H W"] | None = None,
+    inverted_side_px: int = INVERTED_SIDE_PX,
+) -> Draft:
+    """Move the masked subject of `photo` along `flow` over the background, by default the photo without its subject.
+
+    `inverted_side_px` as in `forward_warp`.
+    """
+    behind = take_out(photo, mask) if background is None else background
+    halo = halo_px(photo)
+    rows, columns = swept(flow, mask, 2 * halo + 3 * FEATHER_PX)
+    there = _draft(
+        *(each[..., rows, columns] for each in (photo, flow, mask, behind)), halo=halo, side_px=inverted_side_px
+    )
+    pictures = {"image": behind.clone()} | {part.name: torch.zeros_like(mask) for part in fields(Draft)[1:]}
+    for name, picture in pictures.items():
+        picture[..., rows, columns] = getattr(there, name)
+    return Draft(**pictures)
+
+
+def _draft(photo: Tensor, flow: Tensor, mask: Tensor, background: Tensor, *, halo: int, side_px: int) -> Draft:
+    hole = grow((mask > 0.05).to(photo), halo)
+    # Premultiplied (Porter and Duff, 1984), so that a soft edge does not take along what was behind it.
+    alone = torch.minimum((photo - (1 - mask) * background).clamp_min(0), mask)
+    warped, target = forward_warp(alone, flow, mask, side_px)
+    image = torch.minimum(warped, target) + (1 - target) * background
+    vacated = vacated_mask(hole, target)
+    seam = grow(target, halo) * grow(1 - target, halo)
+    # The feather lies outside all that changed: inside, it would mix the subject's old outline back in.
+    edit = grow(torch.maximum(grow(target, halo), hole), 2 * FEATHER_PX)
+    return Draft(image, target, vacated, seam, edit)
+
+
+def take_out(photo: Float[Tensor, "1 3 H W"], mask: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 3 H W"]:
+    """The photo with the masked subject, its halo too, filled from what is around it."""
+    hole, filled = grow((mask > 0.05).to(photo), halo_px(photo)), photo.clone()
+    rows, columns = window(hole, SURROUNDINGS_SHARE, WORK_SIDE_PX)
+    filled[..., rows, columns] = fill_exemplar(photo[..., rows, columns], hole[..., rows, columns])
+    return filled
+
+
+def halo_px(photo: Tensor) -> int:
+    """How far, in pixels, a subject's blurred edge and contact shadow reach beyond its mask."""
+    return max(2, round(HALO_SHARE * min(max(photo.shape[-2:]), STRIP * min(photo.shape[-2:]))))
+
+
+def blend(photo: Float[Tensor, "B C H W"], edited: Float[Tensor, "B C H W"], edit: Tensor) -> Float[Tensor, "B C H W"]:
+    """`edited` inside the edit mask [B,1,H,W], the photo's own pixels outside, a soft edge just inside the mask."""
+    soft = feather((edit > 0).to(photo))
+    return torch.where(soft > 0, photo + soft * (edited - photo), photo)
+
+
+def feather(mask: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
+    """A binary mask with a soft edge of twice FEATHER_PX that stays inside it."""
+    inside = -grow(-mask, FEATHER_PX)
+    padded = F.pad(inside, (FEATHER_PX,) * 4, mode="replicate")
+    return F.avg_pool2d(padded, 2 * FEATHER_PX + 1, stride=1).clamp(0, 1)

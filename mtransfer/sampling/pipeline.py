@@ -1,0 +1,266 @@
+"""The shared sampler: a diffusers pipeline that edits an image so that a flow net sees the asked motion in it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, DiffusionPipeline
+from diffusers.utils import BaseOutput
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from mtransfer.errors import InputError, ModelError
+from mtransfer.flow.estimator import FlowModel
+from mtransfer.sampling.composite import Draft, blend, make_draft
+from mtransfer.sampling.context import Callback, Plan, build_denoiser, nothing_known, unguided
+from mtransfer.sampling.ddim import ddim_timesteps
+from mtransfer.sampling.denoiser import Prompt
+from mtransfer.sampling.guidance import Energy, EnergyTerm
+from mtransfer.sampling.settings import SamplerSettings
+
+OutputType = Literal["pil", "pt", "np"]
+SIDE_MULTIPLE = 64
+SCHEDULE = (
+    *("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas"),
+    *("prediction_type", "rescale_betas_zero_snr"),
+)
+
+
+@dataclass
+class MotionGuidedOutput(BaseOutput):
+    """The edited images, the draft they started from, and the energy of the last guided evaluation.
+
+    `images`: PIL images, or [B,3,H,W] in [0,1] as torch or (B,H,W,3) as numpy.
+    """
+
+    images: Any
+    draft: Draft
+    energy: Energy | None
+    evaluations: int
+
+
+class MotionGuidedPipeline(DiffusionPipeline):
+    """Motion-guided sampling with any denoiser of Stable Diffusion's layout, or one without text.
+
+    `vae`, `unet` and `scheduler` as in diffusers; without `tokenizer` and `text_encoder` it takes no prompt. A
+    `guidance_vae`, such as TAESD (diffusers' AutoencoderTiny), decodes what guidance looks at; the result is the vae's.
+    """
+
+    _optional_components = ["tokenizer", "text_encoder", "guidance_vae"]  # noqa: RUF012 - diffusers reads it off the class
+    model_cpu_offload_seq = "text_encoder->unet->vae"
+
+    def __init__(
+        self,
+        vae: Any,
+        unet: Any,
+        scheduler: Any,
+        tokenizer: Any = None,
+        text_encoder: Any = None,
+        guidance_vae: Any = None,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            vae=vae,
+            unet=unet,
+            scheduler=as_ddim(scheduler),
+            tokenizer=tokenizer,
+            text_encoder=text_encoder,
+            guidance_vae=guidance_vae,
+        )
+
+    @property
+    def takes_prompt(self) -> bool:
+        return self.text_encoder is not None
+
+    def __call__(
+        self,
+        image: Tensor | Image.Image,
+        flow: Tensor,
+        flow_model: FlowModel | None = None,
+        settings: SamplerSettings | None = None,
+        mask: Tensor | None = None,
+        background: Tensor | None = None,
+        prompt: str = "",
+        negative_prompt: str = "",
+        noise: Tensor | None = None,
+        carried: Tensor | None = None,
+        energy_terms: Sequence[EnergyTerm] = (),
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        callback_on_step_end: Callback | None = None,
+        output_type: OutputType = "pil",
+    ) -> MotionGuidedOutput:
+        """Move what `mask` covers of `image` along `flow`; several of one size in one pass.
+
+        image: [B,3,H,W] in [0,1] or PIL, sides multiples of 64; flow: [B,2,H,W] forward flow in pixels; mask: [B,1,H,W]
+        in [0,1], by default where the flow is not zero; `background`: the image without its subject, by default filled
+        from around it; `flow_model` guides, by default the embedded RAFT; `settings`: by default the preset `fast`;
+        `noise`: the start noise of a generated image (start=own); `carried` [B,3,H,W] is added to the warp that
+        sampling begins with (start=warp), what an earlier frame's result added to its own; `energy_terms` are added to
+        the energy; `generator`: one, or one an image. `callback_on_step_end(pipe, step, t, values)` gets `latents`,
+        `x0`, `energy` and the `count` of steps after each evaluation; `latents` that it returns in a dict take the
+        place of the loop's. Raises InputError for sizes that do not fit and flow that is not finite.
+        """
+        settings = settings or SamplerSettings.from_preset("fast")
+        photo = _as_tensor(image).to(self._execution_device, torch.float32)
+        flow = flow.to(photo)
+        _check(photo, flow)
+        mask = flow.ne(0).any(dim=1, keepdim=True).to(photo) if mask is None else mask.to(photo)
+        draft = _drafts(photo, flow, mask, background)
+        if settings.steps == 0:
+            return MotionGuidedOutput(_as_type(draft.image, output_type), draft, None, 0)
+        plan = Plan(self, photo, flow, draft, settings, generator, noise, carried)
+        eps = plan.denoiser(self.encode_prompt(prompt, negative_prompt, settings.guidance_scale))
+        guidance = plan.guidance(flow_model or _embedded_flow_model(settings, self._execution_device), energy_terms)
+        energy, evaluations, step = None, 0, None
+        with self.progress_bar(total=len(plan.timesteps.t)) as bar:
+            for step in plan.run(eps, guidance, callback_on_step_end):
+                energy, evaluations = step.energy or energy, evaluations + (step.energy is not None)
+                if step.recursion + 1 == settings.recursions:
+                    bar.update()
+        assert step is not None
+        with torch.no_grad():
+            painted = plan.with_the_drafts_detail(self.decode_latents(step.z))
+            _require_finite(painted, settings)
+            # Over the photo with a feathered edit mask: pixels that nothing asked to change are the photo's own.
+            result = blend(photo, painted.clamp(0, 1), draft.edit)
+        return MotionGuidedOutput(_as_type(result, output_type), draft, energy, evaluations)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        size: tuple[int, int],
+        settings: SamplerSettings,
+        prompt: str = "",
+        negative_prompt: str = "",
+        generator: torch.Generator | None = None,
+        on_step: Callable[[int, int], object] = lambda done, total: None,
+    ) -> tuple[Tensor, Tensor]:
+        """An image [1,3,H,W] in [0,1] of `size` (H, W) that the model makes, and its start noise [1,C,h,w].
+
+        Only the settings' steps and guidance scale count. Such an image can be edited with start=own.
+        """
+        like = self.encode_image(torch.zeros(1, 3, *size, device=self._execution_device))
+        device = generator.device if generator is not None else like.device
+        noise = torch.randn(like.shape, generator=generator, device=device).to(like)
+        text = self.encode_prompt(prompt, negative_prompt, settings.guidance_scale)
+        eps = build_denoiser(self, like, text, lambda: nothing_known(like))
+        timesteps = ddim_timesteps(self.scheduler.alphas_cumprod, max(1, settings.steps), 1000)
+        for done, latents in enumerate(unguided(eps, noise, timesteps)):  # noqa: B007 - the last are the image
+            on_step(done, len(timesteps.t))
+        return self.decode_latents(latents).clamp(0, 1), noise
+
+    def guided_through(self, guidance_vae: Any) -> "MotionGuidedPipeline":
+        """A pipeline of the same parts whose guidance decodes by this; the pipeline itself, which others use, stays."""
+        other = type(self)(**self.components | {"guidance_vae": guidance_vae})
+        other.set_progress_bar_config(**getattr(self, "_progress_bar_config", {}))
+        return other
+
+    def save_memory(self) -> None:
+        """Trade time for memory: one image at a time through the autoencoder, activations of the net computed twice."""
+        if hasattr(self.vae, "enable_slicing"):
+            self.vae.enable_slicing()
+        self.unet.enable_gradient_checkpointing()
+
+    def encode_image(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
+        """Latents of an image in [0,1]: the mode of the autoencoder's distribution, scaled."""
+        encoded = self.vae.encode((2 * image - 1).to(self.vae.dtype)).latent_dist.mode()
+        return (encoded * self.vae.config.scaling_factor).float()
+
+    def decode_latents(self, z: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:
+        """The image in [0,1] (not clamped) of latents; differentiable."""
+        decoded = self.vae.decode((z / self.vae.config.scaling_factor).to(self.vae.dtype)).sample
+        return decoded.float() / 2 + 0.5
+
+    def decode_for_guidance(self, z: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:
+        """As `decode_latents`, by the cheaper decoder where there is one."""
+        if self.guidance_vae is None:
+            return self.decode_latents(z)
+        small = self.guidance_vae
+        return small.decode((z / small.config.scaling_factor).to(small.dtype)).sample.float() / 2 + 0.5
+
+    def encode_prompt(self, prompt: str, negative_prompt: str, scale: float) -> Prompt | None:
+        """The embeddings of both prompts, for a net that takes text; else None."""
+        if not self.takes_prompt:
+            return None
+        positive, negative = (self._embed(text) for text in (prompt, negative_prompt))
+        return Prompt(positive, negative, scale)
+
+    @torch.no_grad()
+    def _embed(self, text: str) -> Tensor:
+        tokens = self.tokenizer(
+            text,
+            padding="max_length",
+            max_length=self.tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
+        )
+        embeddings: Tensor = self.text_encoder(tokens.input_ids.to(self._execution_device))[0]
+        return embeddings
+
+
+def as_ddim(scheduler: Any) -> DDIMScheduler:
+    """The noise schedule of any of diffusers' schedulers, for DDIM.
+
+    All is named: `from_config` puts this class's defaults in place of values that an object has by default, and clips
+    samples, which ruins latents. Raises ModelError for a scheduler that has no such schedule.
+    """
+    config = dict(scheduler.config)
+    if "beta_start" not in config:
+        raise ModelError(
+            f"scheduler {type(scheduler).__name__}: has no noise schedule that DDIM takes; use another model"
+        )
+    schedule = {name: config[name] for name in SCHEDULE if name in config}
+    return DDIMScheduler(**schedule, clip_sample=False, thresholding=False, set_alpha_to_one=False, steps_offset=1)
+
+
+def _drafts(photo: Tensor, flow: Tensor, mask: Tensor, background: Tensor | None) -> Draft:
+    """The drafts of a batch as one."""
+    behind = [None] * len(photo) if background is None else list(background.to(photo).split(1))
+    items = zip(photo.split(1), flow.split(1), mask.split(1), behind, strict=True)
+    drafts = [make_draft(*item) for item in items]
+    return Draft(**{part.name: torch.cat([getattr(draft, part.name) for draft in drafts]) for part in fields(Draft)})
+
+
+def _embedded_flow_model(settings: SamplerSettings, device: torch.device) -> FlowModel:
+    from mtransfer.flow.loading import load_flow_model  # which knows this pipeline
+
+    return load_flow_model("embedded", settings.flow_updates, settings.flow_levels, device)
+
+
+def _as_tensor(image: Tensor | Image.Image) -> Tensor:
+    if isinstance(image, Tensor):
+        return image
+    pixels = np.asarray(image.convert("RGB"), dtype=np.float32) / 255
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None]
+
+
+def _as_type(images: Tensor, output_type: OutputType) -> Any:
+    if output_type == "pt":
+        return images
+    arrays = images.permute(0, 2, 3, 1).cpu().numpy()
+    if output_type == "np":
+        return arrays
+    return [Image.fromarray((255 * array).round().astype(np.uint8)) for array in arrays]
+
+
+def _require_finite(painted: Tensor, settings: SamplerSettings) -> None:
+    if not bool(painted.isfinite().all()):
+        raise InputError(
+            f"sampler.guidance_scale {settings.guidance_scale:g}, sampler.weight {settings.weight:g}: drove the "
+            "picture out of all bounds; use smaller ones, or --dtype float32"
+        )
+
+
+def _check(photo: Tensor, flow: Tensor) -> None:
+    height, width = photo.shape[-2:]
+    if height % SIDE_MULTIPLE or width % SIDE_MULTIPLE:
+        raise InputError(f"image of {width} x {height} pixels: resize it so that both sides are multiples of 64")
+    if flow.shape != (len(photo), 2, height, width):
+        raise InputError(
+            f"flow of shape {tuple(flow.shape)} does not fit an image of {width} x {height} pixels; resize the flow"
+        )
+    if not bool(flow.isfinite().all()):
+        raise InputError(f"flow holds {int((~flow.isfinite()).sum())} NaN or infinite values; make them 0")
