@@ -16,6 +16,7 @@ check: $(READY)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/lint-imports
 
 # From Debian's free pictures to the embedded weights; each goes on where it stopped.
 train-data: $(READY)
