@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from mtransfer.errors import InputError
-from mtransfer.jobs.recipe import LEAST_FPS, MOST_FPS
+from mtransfer.media.frame_rates import LEAST_FPS, MOST_FPS
 from mtransfer.media.video_writer import write_video
 
 FRAMES = 16

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from test_longflow import LEFT, SIZE, SQUARE_PX, TOP, sliding
-from test_retarget import CLIP, CLIP_CENTRE, ellipse
+from ellipses import CLIP, CLIP_CENTRE, ellipse
+from sliding_square import LEFT, SIZE, SQUARE_PX, TOP, sliding
 from torch import Tensor
 
 from mtransfer.errors import InputError

@@ -1,8 +1,8 @@
 import pytest
 import torch
+from ellipses import ellipse, half_disc
 from hypothesis import given
 from hypothesis import strategies as st
-from test_retarget import ellipse, half_disc
 
 from mtransfer.subject.shape import centroid, faces_the_other_way, likeness, spread
 

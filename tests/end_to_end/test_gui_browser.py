@@ -24,7 +24,7 @@ from mtransfer.subject.mask_file import read_mask
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SAMPLE, CLICK_XY, WIDTH = "wooden_bird.jpg", (430, 250), 768
-PHOTO = Path(__file__).parent.parent / "samples" / SAMPLE
+PHOTO = Path(__file__).parents[2] / "samples" / SAMPLE
 DRAG_PX = 40
 WAIT_MS = 120_000
 LEAST_FPS = 10

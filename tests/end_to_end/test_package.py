@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MTRANSFER = Path(sys.executable).parent / "mtransfer"
 HELP_LIMIT_S = 0.8
 

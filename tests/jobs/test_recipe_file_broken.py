@@ -7,7 +7,7 @@ import pytest
 import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
-from test_stored import home, put, restored  # noqa: F401 - a fixture
+from stored_recipes import home, put, restored  # noqa: F401 - a fixture
 
 from mtransfer.errors import InputError
 from mtransfer.jobs.recipe import COMMANDS

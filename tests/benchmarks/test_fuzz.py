@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.fuzz import CASES, damaged
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow

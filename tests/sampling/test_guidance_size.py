@@ -6,7 +6,7 @@ import pytest
 import torch
 from command_line import command
 from diffusers import AutoencoderTiny
-from test_stable_diffusion import SIZE, Shift, flow, photo, quiet, sampled, settings
+from shifted_photo import SIZE, Shift, flow, photo, quiet, sampled, settings
 from tiny_sd import build_tiny_sd
 
 from mtransfer.errors import InputError, ModelError
@@ -16,7 +16,7 @@ from mtransfer.sampling.loading import load_guidance_decoder, load_pipeline, res
 from mtransfer.sampling.pipeline import MotionGuidedPipeline
 
 CPU = torch.device("cpu")
-KITE = Path(__file__).parent.parent / "samples" / "kite.jpg"
+KITE = Path(__file__).parents[2] / "samples" / "kite.jpg"
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from mtransfer.media.shots import Shot, choose_shot, cuts_of, find_shots, padded
 from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
 
-SAMPLES = Path(__file__).parent.parent / "samples"
+SAMPLES = Path(__file__).parents[2] / "samples"
 SIZE = (72, 128)
 
 

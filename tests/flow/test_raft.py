@@ -15,7 +15,7 @@ from mtransfer.flow.raft import FlowNet, build_raft, encode_source, level_sizes,
 from mtransfer.media.photo.photo import read_photo
 from mtransfer.sampling.loading import WEIGHTS
 
-SAMPLES = Path(__file__).parent.parent / "samples"
+SAMPLES = Path(__file__).parents[2] / "samples"
 EMBEDDED = WEIGHTS / "flow" / "embedded.safetensors"
 UPDATES = 3
 

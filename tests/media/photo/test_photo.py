@@ -17,7 +17,7 @@ from mtransfer.media.photo import image_file
 from mtransfer.media.photo.photo import Photo, read_photo
 from mtransfer.media.photo.png import write_png
 
-SAMPLES = Path(__file__).parents[2] / "samples"
+SAMPLES = Path(__file__).parents[3] / "samples"
 HEIGHT, WIDTH = 20, 32
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()

@@ -21,7 +21,7 @@ from mtransfer.media.photo.photo import read_photo
 from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
 
-SAMPLES = Path(__file__).parent.parent / "samples"
+SAMPLES = Path(__file__).parents[2] / "samples"
 CLIP_SIZE, SQUARE_PX, STEP_PX, FRAMES = (256, 320), 90, 18, 5
 RIGHT, DOWN, LEFT = (1, 0), (0, 1), (-1, 0)
 READING_TOLERANCE = 0.25  # of the flow net that the package carries

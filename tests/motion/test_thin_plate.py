@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from test_retarget import CLIP, CLIP_CENTRE, PHOTO, PHOTO_CENTRE, ellipse, inner_gap, subject
+from ellipses import CLIP, CLIP_CENTRE, PHOTO, PHOTO_CENTRE, ellipse, inner_gap, subject
 from torch import Tensor
 
 from mtransfer.flow.field import translate_flow

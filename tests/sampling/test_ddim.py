@@ -13,7 +13,7 @@ from mtransfer.errors import InputError
 from mtransfer.sampling.ddim import Anchor, Guide, Step, Timesteps, ddim_timesteps, invert, sample_steps
 from mtransfer.sampling.guidance import MotionGuidance
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 RUNS = ["paper_cached", "paper_noise"]
 
 

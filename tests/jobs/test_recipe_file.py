@@ -6,7 +6,6 @@ import tempfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tomli_w
@@ -15,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from stored_recipes import PLACES, put, restored
 
 from mtransfer.errors import InputError
 from mtransfer.jobs.recipe import COMMANDS, AnimateRecipe, EditRecipe, GenerateRecipe, Recipe, TransferRecipe
 from mtransfer.jobs.recipe_file import (
-    StoredRecipe,
     find_inputs,
     input_files,
     parse,
@@ -27,26 +26,14 @@ from mtransfer.jobs.recipe_file import (
     wanted_mask,
     write_stored,
 )
-from mtransfer.media.gif import write_gif
 from mtransfer.media.photo.photo import save_png
 from mtransfer.media.video_writer import write_video
 
 VERSIONS = {"mtransfer": "0.1.0", "torch": "2.11.0"}
-PLACES = ["toml", "folder", "png", "gif", "mp4"]
 # A name of a file: anything but a slash, a NUL and the two folders every folder holds.
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=60).filter(
     lambda name: name not in (".", "..")
 )
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A folder of inputs; their content does not matter here."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    for name in ("photo.png", "clip.mp4", "mask.png", "clip_mask.png", "flow.npz", "noise.safetensors", "grey.png"):
-        (folder / name).write_bytes(f"content of {name}".encode())
-    return folder
 
 
 def recipes(home: Path) -> dict[str, Recipe]:
@@ -74,26 +61,6 @@ def recipes(home: Path) -> dict[str, Recipe]:
         "edit": EditRecipe.build(common | photo | edit | {"translate": "3,-4"}, []),
         "generate": GenerateRecipe.build(common | {"size": "256x128"}, []),
     }
-
-
-def put(text: str, place: str, home: Path) -> Path:
-    """Store a recipe's text where `place` says; what `run` is to be given."""
-    picture = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
-    if place == "png":
-        save_png(picture, home / "edited.png", recipe=text)
-        return home / "edited.png"
-    if place == "mp4":
-        write_video(picture.expand(2, -1, -1, -1), home / "moved.mp4", 12, comment=text)
-        return home / "moved.mp4"
-    if place == "gif":
-        write_gif(picture.expand(2, -1, -1, -1), home / "moved.gif", [0.1, 0.1], comment=text)
-        return home / "moved.gif"
-    (home / "recipe.toml").write_text(text, encoding="utf-8")
-    return home if place == "folder" else home / "recipe.toml"
-
-
-def restored(stored: StoredRecipe, **given: Any) -> Recipe:
-    return COMMANDS[stored.command].build({}, [], find_inputs(stored, given))
 
 
 @pytest.mark.parametrize("place", PLACES)

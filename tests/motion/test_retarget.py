@@ -1,5 +1,6 @@
 import pytest
 import torch
+from ellipses import CLIP, CLIP_CENTRE, PHOTO, PHOTO_CENTRE, ellipse, half_disc, inner_gap, subject
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -8,19 +9,7 @@ from mtransfer.errors import InputError
 from mtransfer.flow.field import FlowField, affine_flow, resize, translate_flow
 from mtransfer.flow.warp import pixel_grid
 from mtransfer.motion.retarget import Fit, core, fit_frames, fit_similarity, fit_subjects, retarget
-from mtransfer.subject.subject import Subject, subject_from_mask
-
-CLIP, PHOTO = (96, 128), (120, 112)
-CLIP_CENTRE, PHOTO_CENTRE = (50.0, 44.0), (60.0, 70.0)
-
-
-def ellipse(size: tuple[int, int], centre: tuple[float, float], radius_x: float, radius_y: float) -> Tensor:
-    x, y = pixel_grid(torch.zeros(1, 1, *size))[0]
-    return (((x - centre[0]) / radius_x) ** 2 + ((y - centre[1]) / radius_y) ** 2 <= 1).float()[None]
-
-
-def subject(mask: Tensor) -> Subject:
-    return subject_from_mask(torch.zeros(3, *mask.shape[-2:]), mask)
+from mtransfer.subject.subject import Subject
 
 
 def small_clip_subject() -> Subject:
@@ -35,10 +24,6 @@ def large_photo_subject() -> Subject:
 def moved(field: FlowField, strength: float = 1.0) -> FlowField:
     clip, photo = small_clip_subject(), large_photo_subject()
     return retarget(field, fit_similarity(clip, photo), clip.mask, photo.mask, strength)
-
-
-def inner_gap(field: FlowField, truth: FlowField, photo: Subject) -> float:
-    return float((field.flow - truth.flow).norm(dim=1)[photo.mask > 0].max())
 
 
 spots = st.tuples(st.floats(45, 80), st.floats(40, 60))
@@ -169,12 +154,6 @@ def test_thin_parts_keep_their_middle() -> None:
     assert kept[0, 10, 30] == 0
     assert kept[0, 25, 30] == 1
     assert bool((core(torch.ones(1, 40, 50)) == 1).all())
-
-
-def half_disc(size: tuple[int, int], centre: tuple[float, float], radius: float, facing: int) -> Tensor:
-    """A silhouette with a nose to the right (1) or to the left (-1)."""
-    body = ellipse(size, centre, radius, 0.6 * radius)
-    return torch.maximum(body, ellipse(size, (centre[0] + facing * radius, centre[1] - 0.4 * radius), 9, 5))
 
 
 def test_a_mirrored_fit_mirrors_the_motion() -> None:

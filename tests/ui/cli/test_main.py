@@ -21,7 +21,7 @@ from mtransfer.media.photo.photo import save_png
 from mtransfer.media.video_writer import write_video
 from mtransfer.ui.cli.main import app
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 KITE, BUNNY = ROOT / "samples" / "kite.jpg", ROOT / "samples" / "bunny.mp4"
 MTRANSFER = Path(sys.executable).parent / "mtransfer"
 SMALL = 160

@@ -12,7 +12,7 @@ from mtransfer.flow.estimator import DisFlow, estimate
 from mtransfer.jobs.animate import Animation, animate
 from mtransfer.media.video_writer import write_video
 
-PICTURES = Path(__file__).parent.parent / "benchmarks" / "pictures"
+PICTURES = Path(__file__).parents[2] / "benchmarks" / "pictures"
 SIZE, FRAMES = (192, 256), 120
 
 

@@ -206,7 +206,7 @@ def test_between_far_frames_only_some_are_read() -> None:
 @pytest.mark.parametrize("pair", [(32, 42), (0, 12)])
 def test_a_cup_in_a_hand_moves_and_the_plain_wall_behind_it_does_not(pair: tuple[int, int]) -> None:
     """The clip of the README, whose wall has nothing to see motion by."""
-    clip = Path(__file__).parent.parent / "samples" / "cup.mp4"
+    clip = Path(__file__).parents[2] / "samples" / "cup.mp4"
     motion = motion_of(clip, (photo_subject(),), [pair[1]], pair[0], flow_model="embedded", preset="fast")
     mask = motion.subjects[0].mask
     cup = {32: (30, 150), 0: (125, 200)}[pair[0]]  # columns of 256

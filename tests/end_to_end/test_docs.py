@@ -10,7 +10,7 @@ from mtransfer.sampling.settings import SamplerSettings, load_preset, pipelines_
 from mtransfer.ui.cli.main import OWN_OPTIONS
 from mtransfer.ui.cli.settings_reference import PRESETS, settings_reference
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SETTINGS = ROOT / "docs" / "settings.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 # Algorithm 1 and equations 3 to 5 of arXiv 2401.18085.

@@ -20,22 +20,20 @@ from diffusers import (
     TCDScheduler,
 )
 from PIL import Image
+from shifted_photo import SIZE, Shift, flow, photo, quiet, sampled, settings
 from tiny_sd import add_safety_checker, build_tiny_sd
 from transformers import CLIPTextModel
 
 from mtransfer.errors import ModelError
-from mtransfer.jobs.recipe import load_preset
 from mtransfer.sampling.context import _fingerprint
 from mtransfer.sampling.ddim import Guide, Timesteps, ddim_timesteps, sample_steps
 from mtransfer.sampling.denoiser import Denoiser, Prompt
 from mtransfer.sampling.guidance import Energy
 from mtransfer.sampling.loading import load_pipeline
 from mtransfer.sampling.pipeline import MotionGuidedPipeline, as_ddim
-from mtransfer.sampling.settings import SamplerSettings
 
-KITE = Path(__file__).parent.parent / "samples" / "kite.jpg"
+KITE = Path(__file__).parents[2] / "samples" / "kite.jpg"
 CPU = torch.device("cpu")
-SIZE = (128, 192)
 FEW = ["--set", "sampler.steps=4", "--set", "sampler.flow_updates=1", "--set", "sampler.flow_levels=1"]
 
 
@@ -52,42 +50,6 @@ def tiny_sd(build) -> Path:
 @pytest.fixture
 def pipe(tiny_sd) -> MotionGuidedPipeline:
     return quiet(MotionGuidedPipeline.from_pretrained(tiny_sd, use_safetensors=True, low_cpu_mem_usage=False))
-
-
-def quiet(pipe: MotionGuidedPipeline) -> MotionGuidedPipeline:
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-class Shift:
-    """A flow estimator that sees the brightness of the image as motion: cheap, and differentiable."""
-
-    def encode(self, source: torch.Tensor) -> None:
-        self._source = source
-
-    def flow(self, image: torch.Tensor) -> torch.Tensor:
-        return 8 * (image - self._source)[:, :2]
-
-
-def settings(**changes: Any) -> SamplerSettings:
-    return SamplerSettings(**{**load_preset("fast"), "steps": 4, **changes})
-
-
-def photo() -> torch.Tensor:
-    rough = torch.rand(1, 3, 16, 24, generator=torch.Generator().manual_seed(3))
-    return torch.nn.functional.interpolate(rough, SIZE, mode="bicubic").clamp(0, 1)
-
-
-def flow() -> torch.Tensor:
-    field = torch.zeros(1, 2, *SIZE)
-    field[:, 0, 40:90, 50:110] = 24
-    return field
-
-
-def sampled(pipe: MotionGuidedPipeline, prompt: str = "a kite", seed: int = 0, **changes: Any) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    chosen = settings(**changes)
-    return pipe(photo(), flow(), Shift(), chosen, prompt=prompt, generator=generator, output_type="pt").images
 
 
 def test_the_command_runs_a_model_directory(tiny_sd, tmp_path, capsys, monkeypatch) -> None:

@@ -8,7 +8,7 @@ from PIL import Image
 from mtransfer.jobs.comparison.ablate import variants
 from mtransfer.sampling.settings import SamplerSettings
 
-KITE = Path(__file__).parent.parent / "samples" / "kite.jpg"
+KITE = Path(__file__).parents[3] / "samples" / "kite.jpg"
 
 
 def test_of_the_paper_every_part_can_be_left_out() -> None:
