@@ -210,7 +210,7 @@ def test_films_show_the_photos_colours_and_frames_keep_its_profile(tmp_path, cap
 
 
 def test_it_is_a_function_too(home) -> None:
-    made = mtransfer.jobs.animate(clip="clip.mp4", photo="photo.png", subject="mask.png", frames="0:3", preset="draft")
+    made = mtransfer.animate(clip="clip.mp4", photo="photo.png", subject="mask.png", frames="0:3", preset="draft")
     assert made.frames.shape == (3, 3, 160, 160)
     assert torch.equal(made.frames[0], read_photo("photo.png").image)
     assert made.order == (0, 1, 2)
