@@ -17,7 +17,7 @@ from mtransfer.jobs.recipe import COMMANDS, Recipe
 from mtransfer.media.photo.mask_image import split_label
 from mtransfer.media.photo.png import CHUNK
 from mtransfer.sampling.settings import pipelines_folder
-from mtransfer.subject.prompt import is_file, specs_of
+from mtransfer.subject.prompt import SubjectPrompt, join_prompts, split_prompts
 
 RECIPE_FILE = "recipe.toml"
 RESULTS = ("edited.png", "generated.png")  # which carry theirs
@@ -62,9 +62,10 @@ def input_files(values: dict[str, Any]) -> dict[str, Path]:
     files = {key: Path(str(values[key])) for key in FILE_FIELDS if values.get(key) is not None}
     for key in SUBJECT_FIELDS:
         text = str(values.get(key, "auto"))
-        several = enumerate(specs_of(text), start=1)
-        named = {f"{key}.{place}": spec for place, spec in several} if ";" in text else {key: text}
-        files |= {name: Path(split_label(spec)[0]) for name, spec in named.items() if is_file(spec)}
+        several = split_prompts(text)
+        names = [f"{key}.{place}" for place in range(1, len(several) + 1)] if len(several) > 1 else [key]
+        prompts = zip(names, map(SubjectPrompt.parse, several), strict=True)
+        files |= {name: Path(split_label(prompt.text)[0]) for name, prompt in prompts if prompt.kind == "file"}
     return files
 
 
@@ -74,12 +75,12 @@ def with_files(values: dict[str, Any], files: dict[str, str]) -> dict[str, Any]:
     for name, file in files.items():
         key, _, place = name.partition(".")
         before = str(changed.get(key, ""))
-        specs = specs_of(before) if place else [before]
+        specs = split_prompts(before)
         label = split_label(specs[int(place or 1) - 1])[1] if key in SUBJECT_FIELDS else None
-        named = key not in SUBJECT_FIELDS or is_file(file)
+        named = key not in SUBJECT_FIELDS or SubjectPrompt.parse(file).kind == "file"
         path = file if named else f"./{file}"  # a file called 2 or all
         specs[int(place or 1) - 1] = path if label is None else f"{path}#{label}"
-        changed[key] = ";".join(specs)
+        changed[key] = join_prompts(specs) if key in SUBJECT_FIELDS else path
     return changed
 
 

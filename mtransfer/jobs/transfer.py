@@ -26,7 +26,7 @@ from mtransfer.motion.motion_segmentation import NOTHING_MOVES, subject_motion_p
 from mtransfer.motion.plausibility import warnings_of
 from mtransfer.subject.mask_file import read_mask
 from mtransfer.subject.mask_refinement import snapped, snapped_along
-from mtransfer.subject.prompt import is_file, specs_of
+from mtransfer.subject.prompt import join_prompts, parse_prompts
 from mtransfer.subject.segment import Found, find_subject
 from mtransfer.subject.subject import Subject, subject_from_mask, together, with_mask
 
@@ -85,7 +85,11 @@ def prepare_edit(recipe: EditRecipe | None = None, **options: Any) -> Prepared:
     if told_by_flow:
         run.resolve(subject=MOVING)
     subject, flow = edit_field(edit_motion(recipe), photo, together(photo, subjects), is_told_by_flow=told_by_flow)
-    if recipe.flow is not None and recipe.sampler.snap_mask and any(is_file(spec) for spec in specs_of(recipe.subject)):
+    if (
+        recipe.flow is not None
+        and recipe.sampler.snap_mask
+        and any(prompt.kind == "file" for prompt in parse_prompts(recipe.subject))
+    ):
         # A file's flow may end with the mask that was given.
         drawn = snapped_along(photo.image[None], flow.flow, subject.mask[None])
         if drawn is not None:
@@ -109,15 +113,18 @@ def photo_and_subjects(run: Run, text: str, *, snap: bool = True) -> tuple[Photo
         photo = read_photo(recipe.photo)
         require_size(photo.size, str(photo.path))
         by = recipe.segmenter
-        found = [find_subject(photo.image, spec, photo.alpha, by=by, device=run.device) for spec in specs_of(text)]
-        run.resolve(subject=";".join(each.spec for each in found))
+        prompts = parse_prompts(text)
+        found = [find_subject(photo.image, each, photo.alpha, by=by, device=run.device) for each in prompts]
+        run.resolve(subject=join_prompts(each.prompt.text for each in found))
         if text == "auto":
             _name_the_others(found[0])
         subjects = [each.subject for each in found]
         if snap and recipe.sampler.snap_mask:
             for place, each in enumerate(found):
-                drawn = snapped(photo.image, each.subject.mask) if is_file(each.spec) else None
-                subjects[place] = subjects[place] if drawn is None else _redrawn(subjects[place], drawn, each.spec)
+                drawn = snapped(photo.image, each.subject.mask) if each.prompt.kind == "file" else None
+                subjects[place] = (
+                    subjects[place] if drawn is None else _redrawn(subjects[place], drawn, each.prompt.text)
+                )
         return photo, tuple(subjects)
 
 

@@ -34,7 +34,7 @@ from mtransfer.motion.mask_propagation import track, within
 from mtransfer.motion.motion_segmentation import moving_subjects, sure_places
 from mtransfer.motion.retarget import Align, Fit, fit_subjects, retarget
 from mtransfer.motion.temporal_smoothing import smooth_over_time
-from mtransfer.subject.prompt import object_number, specs_of
+from mtransfer.subject.prompt import SubjectPrompt, parse_prompts
 from mtransfer.subject.segment import segment
 from mtransfer.subject.shape import faces_the_other_way, likeness
 from mtransfer.subject.subject import Subject, subject_from_mask
@@ -184,18 +184,17 @@ def _clip_subjects(
             return moving_subjects(picture, field, count, sure_places(picture))
         except InputError as error:
             raise InputError(f"{reader.path}: {error}") from None
-    specs = specs_of(options.clip_subject)
-    numbers = [object_number(spec) for spec in specs]
-    if len(specs) == count == 1 and numbers[0] is not None:
-        return moving_subjects(picture, field, numbers[0], sure_places(picture))[-1:]
-    if len(specs) != count:
-        raise InputError(f"--clip-subject: {len(specs)} for {count} of the photo; give as many of each, they pair")
+    prompts = parse_prompts(options.clip_subject)
+    if len(prompts) == count == 1 and (number := prompts[0].number) is not None:
+        return moving_subjects(picture, field, number, sure_places(picture))[-1:]
+    if len(prompts) != count:
+        raise InputError(f"--clip-subject: {len(prompts)} for {count} of the photo; give as many of each, they pair")
     image = reader.read([start])[0]  # points, boxes and masks are of the clip's own size
-    return tuple(_named(image, spec, picture) for spec in specs)
+    return tuple(_named(image, prompt, picture) for prompt in prompts)
 
 
-def _named(image: Tensor, spec: str, picture: Tensor) -> Subject:
-    mask = segment(image, spec, flag="--clip-subject").mask
+def _named(image: Tensor, prompt: SubjectPrompt, picture: Tensor) -> Subject:
+    mask = segment(image, prompt, flag="--clip-subject").mask
     return subject_from_mask(picture, F.interpolate(mask[None], picture.shape[-2:], mode="area")[0])
 
 

@@ -15,7 +15,7 @@ from mtransfer import catalog
 from mtransfer.errors import InputError, ModelError
 from mtransfer.log import without_bars
 from mtransfer.media.quantize import to_uint8
-from mtransfer.subject.prompt import require_inside
+from mtransfer.subject.prompt import SubjectPrompt
 
 AUTOMATIC_POINTS = 3  # one could mean a part of the subject; several spread over it mean the whole
 NOT_AS_DEEP = 0.25  # of the deepest: a point nearer the edge than this may be off the subject
@@ -103,16 +103,16 @@ def _prompt(
     prompt: dict[str, Any] = {}
     if points:
         for x, y in points:
-            require_inside([x, y], image.shape[-2:], _given(flag, (x, y)))
+            _named(x, y).require_inside(image.shape[-2:], flag)
         prompt |= {"input_points": [[[list(at) for at in points]]], "input_labels": [[[1] * len(points)]]}
     if box is not None:
-        require_inside(box, image.shape[-2:], _given(flag, box))
+        _named(*box).require_inside(image.shape[-2:], flag)
         prompt["input_boxes"] = [[list(box)]]
     return prompt
 
 
-def _given(flag: str, numbers: tuple[float, ...]) -> str:
-    return f"{flag} {','.join(f'{n:g}' for n in numbers)}"
+def _named(*numbers: float) -> SubjectPrompt:
+    return SubjectPrompt.parse(",".join(f"{number:g}" for number in numbers))
 
 
 def _moved(value: Tensor, net: Any) -> Tensor:

@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -24,14 +23,7 @@ from mtransfer.subject.detection.salient_objects import find_objects
 from mtransfer.subject.grabcut import automatic_seed, box_seed, point_seed
 from mtransfer.subject.mask_file import read_mask
 from mtransfer.subject.mask_refinement import grabcut_mask, working_copy, working_scale
-from mtransfer.subject.prompt import (
-    object_number,
-    parse_numbers,
-    require_inside,
-    resolve_word,
-    salient_at,
-    salient_point,
-)
+from mtransfer.subject.prompt import SubjectPrompt
 from mtransfer.subject.regions import Region, deepest_point
 from mtransfer.subject.sam import automatic_points, segment_sam
 from mtransfer.subject.subject import Subject, subject_from_mask
@@ -46,13 +38,13 @@ class Found:
     first, where the subject is one of them."""
 
     subject: Subject
-    spec: str
+    prompt: SubjectPrompt
     objects: tuple[tuple[float, float], ...] = ()
 
 
 def segment(
     image: Float[Tensor, "3 H W"],
-    spec: str,
+    prompt: SubjectPrompt | str,
     alpha: Float[Tensor, "1 H W"] | None = None,
     *,
     by: Segmenter = "embedded",
@@ -60,56 +52,50 @@ def segment(
     flag: str = "--subject",
 ) -> Subject:
     """The subject of `find_subject` alone. Raises InputError and ModelError."""
-    return find_subject(image, spec, alpha, by=by, device=device, flag=flag).subject
+    return find_subject(image, prompt, alpha, by=by, device=device, flag=flag).subject
 
 
 def find_subject(
     image: Float[Tensor, "3 H W"],
-    spec: str,
+    prompt: SubjectPrompt | str,
     alpha: Float[Tensor, "1 H W"] | None = None,
     *,
     by: Segmenter = "embedded",
     device: torch.device | str = "cpu",
     flag: str = "--subject",
 ) -> Found:
-    """The subject that `spec` names in `image`, values in [0,1].
+    """The subject that `prompt` names in `image`, values in [0,1].
 
-    `spec` is a point `x,y`, a box `x0,y0,x1,y1` (pixels), a mask file, a number (of the salient objects, 1 the main
+    It is a point `x,y`, a box `x0,y0,x1,y1` (pixels), a mask file, a number (of the salient objects, 1 the main
     one) or a word: `all`, `alpha` (the alpha channel), `salient` (the main object), `all-salient`, `auto` (alpha if
     there is one, else salient). Points, boxes and objects are found by the segmenter `by`; what is found is kept on
     disk, for the photo's next clip. Raises InputError, naming the option `flag`, where nothing is found, or ModelError.
     """
-    word = resolve_word(spec, has_alpha=alpha is not None)
-    if word == "all":
-        return Found(subject_from_mask(image, torch.ones_like(image[:1])), word)
-    if word == "alpha":
+    named = SubjectPrompt.parse(prompt) if isinstance(prompt, str) else prompt
+    resolved = named.resolved(has_alpha=alpha is not None)
+    if resolved.text == "all":
+        return Found(subject_from_mask(image, torch.ones_like(image[:1])), resolved)
+    if resolved.text == "alpha":
         if alpha is None:
             raise InputError(f"{flag} alpha: the picture has no alpha channel; use {flag} auto")
-        return Found(subject_from_mask(image, _large_enough(alpha, flag, spec)), word)
-    numbers = parse_numbers(word, flag)
-    require_inside(numbers or salient_point(word) or (), image.shape[-2:], f"{flag} {spec}")
-    if not _is_searched(word):
-        return Found(subject_from_mask(image, _large_enough(read_mask(Path(spec), image), flag, spec)), word)
-    if by != "embedded" and (numbers or word == "salient"):
-        return Found(_by_other(by, image, word, numbers, device, flag), word)
-    return _found(image, word, spec, flag)
+        return Found(subject_from_mask(image, _large_enough(alpha, f"{flag} {named.text}", flag)), resolved)
+    resolved.require_inside(image.shape[-2:], flag)
+    if resolved.kind == "file" or resolved.text == "moving":  # which no picture alone can show
+        mask = read_mask(resolved.path, image)
+        return Found(subject_from_mask(image, _large_enough(mask, f"{flag} {named.text}", flag)), resolved)
+    if by != "embedded" and (resolved.kind in ("point", "box") or resolved.text == "salient"):
+        return Found(_by_other(by, image, resolved, device, flag), resolved)
+    return _found(image, resolved, named.text, flag)
 
 
-def _is_searched(word: str) -> bool:
-    """Whether a prompt names something to look for, and no file."""
-    named = word in ("salient", "all-salient") or object_number(word) is not None or salient_point(word) is not None
-    return named or bool(parse_numbers(word, "--subject"))
-
-
-def _large_enough(mask: Tensor, flag: str, spec: str) -> Tensor:
+def _large_enough(mask: Tensor, given: str, flag: str) -> Tensor:
     if float(mask.mean()) < SMALLEST_SHARE:
-        raise InputError(f"{flag} {spec}: the mask is all but empty; give another, or point at the subject: {flag} x,y")
+        raise InputError(f"{given}: the mask is all but empty; give another, or point at the subject: {flag} x,y")
     return mask
 
 
-def _by_other(
-    by: Segmenter, image: Tensor, word: str, numbers: list[float], device: torch.device | str, flag: str
-) -> Subject:
+def _by_other(by: Segmenter, image: Tensor, prompt: SubjectPrompt, device: torch.device | str, flag: str) -> Subject:
+    numbers = prompt.numbers
     if by == "sam":
         points, box = [], None
         if len(numbers) == 4:
@@ -119,83 +105,90 @@ def _by_other(
         else:
             points = automatic_points(segment(image, "auto", flag=flag).mask)
         return subject_from_mask(image, segment_sam(image, points=points, box=box, device=device, flag=flag))
-    key = {**_key(image, word), "by": by}
-    mask = remember("subject", key, lambda: {"mask": _by_grabcut(image, word, numbers, flag)})["mask"]
+    key = {**_key(image, prompt), "by": by}
+    mask = remember("subject", key, lambda: {"mask": _by_grabcut(image, prompt, flag)})["mask"]
     return subject_from_mask(image, mask.to(image))
 
 
-def _by_grabcut(image: Tensor, word: str, numbers: list[float], flag: str) -> Tensor:
+def _by_grabcut(image: Tensor, prompt: SubjectPrompt, flag: str) -> Tensor:
     """The mask [1,H,W] that colours alone give from a point, a box, or what differs from the picture's frame."""
-    small = working_copy(image)
+    small, numbers = working_copy(image), prompt.numbers
     if numbers:
         seed = point_seed if len(numbers) == 2 else box_seed
         mask = grabcut_mask(image, *seed(small, [number * working_scale(image) for number in numbers]))
     else:
         mask = grabcut_mask(image, *automatic_seed(small, flag))
     if not SMALLEST_SHARE <= float(mask.mean()) <= (1 if numbers else LARGEST_SHARE):
-        given = word if numbers else "auto"
+        given = prompt.text if numbers else "auto"
         raise InputError(f"{flag} {given}: no clear subject found; point at it with {flag} x,y or a box")
     return mask
 
 
-def _key(image: Tensor, word: str) -> dict[str, object]:
+def _key(image: Tensor, prompt: SubjectPrompt) -> dict[str, object]:
     pixels = hashlib.sha256(image.cpu().contiguous().numpy().data).hexdigest()
-    return {"image": pixels, "size": image.shape[-2:], "subject": word, "opencv": cv2.__version__}
+    return {"image": pixels, "size": image.shape[-2:], "subject": prompt.text, "opencv": cv2.__version__}
 
 
-def _found(image: Tensor, word: str, spec: str, flag: str) -> Found:
-    key = {**_key(image, word), "by": "embedded", "weights": [saliency_hash(), mobile_sam_hash()]}
-    held = remember("subject", key, lambda: _search(image, spec, flag))
+def _found(image: Tensor, prompt: SubjectPrompt, given: str, flag: str) -> Found:
+    key = {**_key(image, prompt), "by": "embedded", "weights": [saliency_hash(), mobile_sam_hash()]}
+    held = remember("subject", key, lambda: _search(image, prompt, f"{flag} {given}", flag))
     mask = held["mask"].to(image) / 255
     objects = tuple((float(x), float(y)) for x, y in held["objects"].tolist())
-    number = object_number(word)
-    return Found(subject_from_mask(image, mask), salient_at(objects[number - 1]) if number else word, objects)
+    number = prompt.number
+    stays = SubjectPrompt.at_salient(objects[number - 1]) if number else prompt
+    return Found(subject_from_mask(image, mask), stays, objects)
 
 
-def _search(image: Tensor, spec: str, flag: str) -> dict[str, Tensor]:
+def _search(image: Tensor, prompt: SubjectPrompt, given: str, flag: str) -> dict[str, Tensor]:
     """The mask uint8[1,H,W] of what is asked for, and points float32[N,2] of the salient objects that were found."""
     pixels = to_uint8(image)
     picture = Picture(pixels)
     scale = np.array([pixels.shape[1] / picture.size[1], pixels.shape[0] / picture.size[0]])
-    numbers = [number / scale[index % 2] for index, number in enumerate(parse_numbers(spec, flag))]
-    objects: list[Region] = [] if numbers else find_objects(picture)
-    regions = (
-        _prompted(picture, numbers, scale, spec, flag) if numbers else _chosen(picture, objects, spec, scale, flag)
-    )
+    objects: list[Region] = []
+    if prompt.kind in ("point", "box"):
+        regions = [_prompted(picture, prompt, scale, given)]
+    else:
+        objects = find_objects(picture)
+        regions = _chosen(picture, objects, prompt, scale, given, flag)
     drawn = np.max([draw_outline(picture, region) for region in regions], axis=0)
     mask = torch.from_numpy(cv2.convertScaleAbs(drawn, alpha=255))[None]
     points = [(np.array(deepest_point(each)) + 0.5) * scale for each in objects]
     return {"mask": mask, "objects": torch.tensor(np.array(points, np.float32).reshape(-1, 2))}
 
 
-def _prompted(picture: Picture, numbers: list[float], scale: np.ndarray, spec: str, flag: str) -> list[Region]:
-    if len(numbers) == 4:
+def _prompted(picture: Picture, prompt: SubjectPrompt, scale: np.ndarray, given: str) -> Region:
+    """The object at a point or in a box. `scale` (x, y): pixels of the picture over those of its small grid."""
+    numbers = [number / scale[index % 2] for index, number in enumerate(prompt.numbers)]
+    if prompt.kind == "box":
         region = object_in(picture, (round(numbers[0]), round(numbers[1]), round(numbers[2]), round(numbers[3])))
         if region is None:
-            raise InputError(f"{flag} {spec}: nothing stands out in this box; draw it round the whole object")
-        return [region]
+            raise InputError(f"{given}: nothing stands out in this box; draw it round the whole object")
+        return region
     region = object_at(picture, numbers[0], numbers[1])
     if region is None:
         nearest = nearest_object_point(picture, numbers[0], numbers[1])
         where = "" if nearest is None else "; the nearest object is at {:.0f},{:.0f}".format(*(nearest * scale))
-        raise InputError(f"{flag} {spec}: plain ground there, no object{where}")
-    return [region]
+        raise InputError(f"{given}: plain ground there, no object{where}")
+    return region
 
 
-def _chosen(picture: Picture, objects: list[Region], spec: str, scale: np.ndarray, flag: str) -> list[Region]:
+def _chosen(
+    picture: Picture, objects: list[Region], prompt: SubjectPrompt, scale: np.ndarray, given: str, flag: str
+) -> list[Region]:
+    """Those of the salient objects that are asked for."""
     if not objects:
         guess = save_guess(picture)
         shown = "" if guess is None else f" (see {guess})"
-        raise InputError(f"{flag} {spec}: no clear subject found; point at it with {flag} x,y or a box{shown}")
-    number, point = object_number(spec), salient_point(spec)
-    if spec == "all-salient":
+        raise InputError(f"{given}: no clear subject found; point at it with {flag} x,y or a box{shown}")
+    if prompt.text == "all-salient":
         return objects
-    if number is not None and number > len(objects):
-        raise InputError(f"{flag} {spec}: {len(objects)} found; give a number up to that, or a point {flag} x,y")
-    if point is not None:
-        column, row = (np.array(point) / scale).astype(int)
+    number = prompt.number or 1
+    if number > len(objects):
+        raise InputError(f"{given}: {len(objects)} found; give a number up to that, or a point {flag} x,y")
+    if prompt.kind == "salient_at":
+        column, row = (np.array(prompt.numbers) / scale).astype(int)
         holding = [each for each in objects if each[min(row, each.shape[0] - 1), min(column, each.shape[1] - 1)]]
         if not holding:
-            raise InputError(f"{flag} {spec}: no salient object is found there any more; point at it with {flag} x,y")
+            raise InputError(f"{given}: no salient object is found there any more; point at it with {flag} x,y")
         return holding[:1]
-    return [objects[(number or 1) - 1]]
+    return [objects[number - 1]]

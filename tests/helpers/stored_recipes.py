@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 
 from mtransfer.jobs.recipe import COMMANDS, Recipe
@@ -16,16 +15,6 @@ from mtransfer.media.photo.photo import save_png
 from mtransfer.media.video_writer import write_video
 
 PLACES = ["toml", "folder", "png", "gif", "mp4"]
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A folder of inputs; their content does not matter here."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    for name in ("photo.png", "clip.mp4", "mask.png", "clip_mask.png", "flow.npz", "noise.safetensors", "grey.png"):
-        (folder / name).write_bytes(f"content of {name}".encode())
-    return folder
 
 
 def put(text: str, place: str, home: Path) -> Path:

@@ -7,7 +7,7 @@ import pytest
 import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
-from stored_recipes import home, put, restored  # noqa: F401 - a fixture
+from stored_recipes import put, restored
 
 from mtransfer.errors import InputError
 from mtransfer.jobs.recipe import COMMANDS
@@ -47,7 +47,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize("place", ["toml", "png"])
 @pytest.mark.parametrize(("text", "said"), MALFORMED.items(), ids=[text[:60] for text in MALFORMED])
-def test_malformed_recipes_are_refused(text, said, place, home) -> None:  # noqa: F811
+def test_malformed_recipes_are_refused(text, said, place, home) -> None:
     with pytest.raises(InputError) as error:
         restored(read_stored(str(put(text or "\n", place, home))))
     assert said in str(error.value)

@@ -211,17 +211,17 @@ def numbered(both) -> list[Found]:
 def test_a_number_is_stored_as_the_object_that_holds_a_point(both, numbered) -> None:
     goldfish, ladybird = numbered
     assert goldfish.objects == ladybird.objects
-    assert [each.spec for each in numbered] == [f"salient@{x:.0f},{y:.0f}" for x, y in goldfish.objects]
+    assert [each.prompt.text for each in numbered] == [f"salient@{x:.0f},{y:.0f}" for x, y in goldfish.objects]
     assert goldfish.subject.box_xyxy == pytest.approx((439, 54, 692, 216), abs=6)
     assert ladybird.subject.box_xyxy == pytest.approx((78, 90, 209, 205), abs=6)
     for each in numbered:
-        assert torch.equal(find_subject(both, each.spec).subject.mask, each.subject.mask)
-        assert find_subject(both, each.spec).spec == each.spec
+        assert torch.equal(find_subject(both, each.prompt.text).subject.mask, each.subject.mask)
+        assert find_subject(both, each.prompt.text).prompt == each.prompt
 
 
 def test_auto_is_the_main_object_and_all_salient_every_one(both, numbered) -> None:
     auto, every = find_subject(both, "auto"), find_subject(both, "all-salient")
-    assert (auto.spec, every.spec) == ("salient", "all-salient")
+    assert (auto.prompt.text, every.prompt.text) == ("salient", "all-salient")
     assert torch.equal(auto.subject.mask, numbered[0].subject.mask)
     union = torch.maximum(*(each.subject.mask for each in numbered))
     assert overlap(every.subject, (union > 0.5).float()) > 0.95
@@ -230,7 +230,7 @@ def test_auto_is_the_main_object_and_all_salient_every_one(both, numbered) -> No
 @pytest.mark.parametrize(("spec", "number"), [("490,150", 0), ("50,80,220,210", 1)])
 def test_points_and_boxes_name_one_and_stay_as_they_are(spec, number, both, numbered) -> None:
     found = find_subject(both, spec)
-    assert (found.spec, found.objects) == (spec, ())
+    assert (found.prompt.text, found.objects) == (spec, ())
     assert overlap(found.subject, (numbered[number].subject.mask > 0.5).float()) > 0.85
 
 
@@ -268,10 +268,10 @@ def test_a_mask_file_may_be_called_like_numbers(name, tmp_path, monkeypatch) -> 
     save_png(mask.expand(3, -1, -1), tmp_path / "mask.png")
     (tmp_path / "mask.png").rename(name)
     found = find_subject(scene(), name)
-    assert (found.spec, torch.equal(found.subject.mask, mask)) == (name, True)
+    assert (found.prompt.text, torch.equal(found.subject.mask, mask)) == (name, True)
 
 
 def test_a_bare_number_is_no_file_even_where_one_is(both, numbered, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "2").write_bytes(b"no picture")
-    assert find_subject(both, "2").spec == numbered[1].spec
+    assert find_subject(both, "2").prompt == numbered[1].prompt

@@ -1,7 +1,6 @@
 """What the page's forms ask for, as recipes with their inputs in a folder of the session."""
 
 import contextlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from mtransfer.jobs.recipe import COMMANDS, EditRecipe
 from mtransfer.media.photo.mask_image import GREY
 from mtransfer.media.photo.photo import read_photo, save_png
 from mtransfer.subject.mask_file import read_mask
-from mtransfer.subject.prompt import is_file
+from mtransfer.subject.prompt import parse_prompts
 from mtransfer.subject.shape import centroid
 from mtransfer.subject.subject import Subject, subject_from_mask
 from mtransfer.ui.gui.editor import Motion, field_of, quantised
@@ -120,8 +119,7 @@ def recipe_job(command: str, session: Session, inputs: dict[str, Thing], options
 def require_words(options: dict[str, Any]) -> None:
     """A page may name subjects by words, points and boxes, no files of the server. Raises InputError."""
     for key in ("subject", "clip_subject"):
-        specs: Sequence[str] = str(options.get(key, "auto")).split(";")
-        if any(is_file(spec.strip()) for spec in specs):
+        if any(prompt.kind == "file" for prompt in parse_prompts(str(options.get(key, "auto")))):
             raise InputError(f"{key} {options[key]}: give a word, a point x,y or a box x0,y0,x1,y1")
 
 

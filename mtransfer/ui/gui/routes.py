@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from mtransfer.errors import InputError, MTransferError
 from mtransfer.files import atomic_write
 from mtransfer.media.photo.photo import read_photo
-from mtransfer.subject.prompt import parse_numbers
+from mtransfer.subject.prompt import SubjectPrompt
 from mtransfer.subject.segment import segment
 from mtransfer.ui.gui.editor import PREVIEW_SIDE_PX, SETTLED_SIDE_PX, Shown, brushed, preview, set_stage
 from mtransfer.ui.gui.forms import keep_mask, mask_of, scene_of, subjects_of
@@ -135,7 +135,7 @@ async def select(request: Request) -> dict[str, Any]:
     def make(session: Session, values: dict[str, Any]) -> dict[str, Any]:
         name, at = str(values.get("photo")), str(values.get("at", "auto"))
         found = read_photo(session.find(name, "photo").path)
-        if at != "auto" and not parse_numbers(at, "selected"):
+        if at != "auto" and SubjectPrompt.parse(at).kind not in ("point", "box"):
             raise InputError(f"{at}: a point x,y or a box x0,y0,x1,y1")
         try:
             subject = segment(found.image, at, found.alpha, flag="selected")
