@@ -22,7 +22,7 @@ from mtransfer.flow.field import FlowField
 from mtransfer.flow.io import save_field
 from mtransfer.flow.loading import load_reader
 from mtransfer.flow.visualize import with_flow
-from mtransfer.flow.warp import grow
+from mtransfer.flow.warp import dilate
 from mtransfer.log import say
 from mtransfer.media.clip_position import require_pair
 from mtransfer.media.contact_sheet import sheet
@@ -91,7 +91,7 @@ def judged(name: str, frames: Tensor, reader: FlowModel) -> Pair:
     field = estimate_field(reader, frames[:1], frames[1:])
     subject = moving_subjects(frames[0], field, sure=sure_places(frames[0]))[0]
     mask, side = (subject.mask > 0.5).float(), max(field.size)
-    around = 1 - grow(mask[None], round(HALO_SHARE * side))[0]
+    around = 1 - dilate(mask[None], round(HALO_SHARE * side))[0]
     camera = camera_flow(fit_cameras(field, around)[0], field.flow)
     drift_px = float(camera.norm(dim=1)[0][around[0] > 0].mean())
     (motion_px,), (sure,) = subject_motion_px(subject, field)

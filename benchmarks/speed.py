@@ -22,8 +22,8 @@ from torchvision.models.optical_flow import RAFT
 from mtransfer.flow.estimator import FlowModel
 from mtransfer.flow.loading import load_flow_model
 from mtransfer.flow.raft import FlowNet, build_raft
-from mtransfer.sampling.composite import make_draft
-from mtransfer.sampling.context import Plan
+from mtransfer.sampling.composite import make_composite
+from mtransfer.sampling.context import SamplingContext
 from mtransfer.sampling.denoiser import Denoiser, Prompt
 from mtransfer.sampling.guidance import MotionGuidance
 from mtransfer.sampling.loading import load_pipeline
@@ -129,9 +129,9 @@ def evaluation(bench: Bench, settings: SamplerSettings) -> Callable[[], Any]:
 
 def _prepared(
     bench: Bench, settings: SamplerSettings, guide: FlowModel | None = None
-) -> tuple[Plan, Denoiser, MotionGuidance]:
-    draft = make_draft(bench.photo, bench.flow, bench.mask, bench.photo)
-    plan = Plan(bench.pipe, bench.photo, bench.flow, draft, settings, torch.Generator().manual_seed(0))
+) -> tuple[SamplingContext, Denoiser, MotionGuidance]:
+    draft = make_composite(bench.photo, bench.flow, bench.mask, bench.photo)
+    plan = SamplingContext(bench.pipe, bench.photo, bench.flow, draft, settings, torch.Generator().manual_seed(0))
     eps = plan.denoiser(_prompt(bench, settings))
     return plan, eps, plan.guidance(guide or bench.guide, ())
 

@@ -2,7 +2,7 @@
 
 
 class MTransferError(Exception):
-    """A failure the user can act on; the message says what, where and how to mend it."""
+    """A failure the user can act on; the message says what, where and how to fix it."""
 
     exit_code = 1
 

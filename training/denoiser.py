@@ -22,7 +22,7 @@ from torch import Tensor
 
 from mtransfer.flow.interpolate import fill_motion
 from mtransfer.sampling.autoencoder import AutoencoderSpaceToDepth
-from mtransfer.sampling.composite import make_draft
+from mtransfer.sampling.composite import make_composite
 from training.compose import Array, Motion, Scene, compose
 from training.images import ImageBank, load_bank
 from training.trainer import ROOT, Plan, as_tensor, batches, device, draw_curve, stream, train
@@ -119,7 +119,7 @@ def _drafted(rng: Generator, scene: Scene) -> Case:
         error = rng.normal(0, 0.1 * np.abs(scene.flow).max(), (3, 3, 2)).astype(np.float32)
         flow = flow + as_tensor(cv2.resize(error, scene.flow.shape[1::-1], interpolation=cv2.INTER_CUBIC))[None]
     mask = as_tensor((_faulty(rng, subject) if rng.random() < 0.6 else subject)[..., None])[None]
-    draft = make_draft(before, flow * mask, mask)
+    draft = make_composite(before, flow * mask, mask)
     image, edit, vacated = (
         part[0].permute(1, 2, 0).numpy().clip(0, 1) for part in (draft.image, draft.edit, draft.vacated)
     )

@@ -14,13 +14,13 @@ from mtransfer.errors import InputError
 from mtransfer.evaluation.texture import border_step, gradient_energy
 from mtransfer.flow.estimator import DisFlow, FlowModel
 from mtransfer.flow.fusion import FusedFlow
-from mtransfer.flow.interpolate import fill_smooth
+from mtransfer.flow.interpolate import push_pull
 from mtransfer.flow.loading import READING_UPDATES
 from mtransfer.flow.raft import MAX_LEVELS, FlowNet, build_raft
-from mtransfer.flow.warp import grow
+from mtransfer.flow.warp import dilate
 from mtransfer.media.contact_sheet import sheet
 from mtransfer.media.photo.photo import save_png
-from mtransfer.sampling.composite import Draft, make_draft
+from mtransfer.sampling.composite import WarpComposite, make_composite
 from mtransfer.sampling.loading import load_pipeline
 from mtransfer.sampling.settings import SamplerSettings
 from mtransfer.subject.segment import Segmenter, segment
@@ -154,8 +154,8 @@ def evaluate_fill(count: int, size: int, sheet_to: Path) -> dict[str, dict[str, 
         photo, truth, alpha = (_tensor(a) for a in (scene.before, scene.background, scene.source[..., None]))
         mask = (alpha > 0.5).float()  # where the flow is the cut-out's
         flow = _tensor(scene.flow) * mask
-        draft = make_draft(photo, flow, mask)
-        hole = (draft.vacated > 0.5) * (1 - grow((draft.target > 0).float(), AROUND_PX))
+        draft = make_composite(photo, flow, mask)
+        hole = (draft.vacated > 0.5) * (1 - dilate((draft.target > 0).float(), AROUND_PX))
         if float(hole.sum()) < SMALLEST_HOLE_PX:
             continue
         made = pipe(photo, flow, Unused(), settings, mask, generator=torch.Generator().manual_seed(0), output_type="pt")
@@ -195,12 +195,12 @@ def _against(picture: Tensor, truth: Tensor, hole: Tensor) -> tuple[float, ...]:
     return psnr_db, *pairs
 
 
-def _rough(photo: Tensor, draft: Draft) -> tuple[Tensor, Tensor]:
+def _rough(photo: Tensor, draft: WarpComposite) -> tuple[Tensor, Tensor]:
     """The draft with its vacated region filled smoothly, and with OpenCV's inpainting (Telea)."""
     hole = ((draft.vacated + draft.target) > 0.05).float()
     pixels = (255 * photo[0].permute(1, 2, 0).numpy()).round().astype(np.uint8)
     telea = cv2.inpaint(pixels, hole[0, 0].byte().numpy(), 5, cv2.INPAINT_TELEA).astype(np.float32) / 255
-    behind = fill_smooth(photo, 1 - hole), _tensor(telea)
+    behind = push_pull(photo, 1 - hole), _tensor(telea)
     first, second = (torch.where(draft.vacated > 0.5, fill, draft.image) for fill in behind)
     return first, second
 

@@ -34,7 +34,7 @@ class Event:
 
 
 @runtime_checkable
-class Crew(Protocol):
+class Workers(Protocol):
     """Workers somewhere. `says_when_read`: whether "clip read" events come."""
 
     says_when_read: bool
@@ -105,7 +105,7 @@ class _Worker:
         return f"exit code {code}: {lines[-1][:200]}" if lines[-1] else f"exit code {code}"
 
 
-class LocalCrew:
+class LocalWorkers:
     """So many processes; one that is lost or stuck is replaced.
 
     `inherited` are open files that every worker holds as long as it lives. A worker of which nothing is heard for

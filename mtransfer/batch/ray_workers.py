@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any
 
-from mtransfer.batch.local_workers import MEND_STUCK, Crew, Event
+from mtransfer.batch.local_workers import MEND_STUCK, Event, Workers
 from mtransfer.errors import InputError, MTransferError
 
 THREADS = 1  # a worker: then a cluster's results are to the byte those of one machine's single-threaded workers
@@ -36,7 +36,7 @@ class Maker:
         return do(task, lambda message: None)
 
 
-class ClusterCrew:
+class RayWorkers:
     """So many actors, spread over the machines; one that is lost with its machine is replaced where there is room.
 
     Ray gives no news of an item under way, so `timeout_s` bounds a whole item here.
@@ -129,10 +129,10 @@ class ClusterCrew:
                 ray.kill(actor)
 
 
-def cluster_crew(
+def ray_workers(
     address: str, workers: int | None, timeout_s: float, device: str
-) -> Callable[[list[int]], contextlib.AbstractContextManager[Crew]]:
-    """What makes a crew on a cluster: `local` (this machine's own), `auto` (the one that runs here) or an address.
+) -> Callable[[list[int]], contextlib.AbstractContextManager[Workers]]:
+    """What makes a workers on a cluster: `local` (this machine's own), `auto` (the one that runs here) or an address.
 
     Where the cluster has GPUs and `device` is not the CPU, each worker has one.
 
@@ -142,7 +142,7 @@ def cluster_crew(
         raise InputError("--cluster: Ray is not installed; pip install 'mtransfer[cluster]'")
 
     @contextlib.contextmanager
-    def make(locks: list[int]) -> Iterator[Crew]:
+    def make(locks: list[int]) -> Iterator[Workers]:
         import ray
 
         _connect(address)
@@ -150,8 +150,8 @@ def cluster_crew(
             there = ray.cluster_resources()
             gpus = 0 if device == "cpu" else int(there.get("GPU", 0))
             count = workers or gpus or int(there.get("CPU", 1)) // THREADS
-            with contextlib.closing(ClusterCrew(max(1, count), timeout_s, min(gpus, 1))) as crew:
-                yield crew
+            with contextlib.closing(RayWorkers(max(1, count), timeout_s, min(gpus, 1))) as made:
+                yield made
         finally:
             ray.shutdown()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mtransfer.batch.index_page import write_page
-from mtransfer.batch.local_workers import Crew, Event
+from mtransfer.batch.local_workers import Event, Workers
 from mtransfer.batch.lock import sole_driver
 from mtransfer.batch.manifest import Entry, Manifest
 from mtransfer.batch.plan import Batch, Tally, finish, settle
@@ -22,7 +22,7 @@ TICK_S = 0.5
 PAGE_S = 30.0  # between two editions of the summary page
 MANIFEST, LOCK = "manifest.sqlite", ".lock"
 Hear = Callable[[Entry, Tally, list[str]], None]  # an item that was finished, how far it all is, warnings
-MakeCrew = Callable[[list[int]], contextlib.AbstractContextManager[Crew]]  # from files that workers are to hold open
+MakeCrew = Callable[[list[int]], contextlib.AbstractContextManager[Workers]]  # from files that workers are to hold open
 
 
 def run_batch(
@@ -41,8 +41,8 @@ def run_batch(
         try:
             if not any(entry.state == "pending" for entry in entries):
                 return tally_of(entries)
-            with make_crew(locks) as crew:
-                return Driver(batch, manifest, entries, crew, hear, batch_size).run()
+            with make_crew(locks) as workers:
+                return Scheduler(batch, manifest, entries, workers, hear, batch_size).run()
         finally:
             clear_stage(batch.out)  # what workers that were lost left behind
             _write_page(batch, manifest)
@@ -61,13 +61,13 @@ def tally_of(entries: list[Entry]) -> Tally:
     return Tally(len(entries), done, failed, done + failed, time.monotonic())
 
 
-class Driver:
+class Scheduler:
     """One run over the items that are pending."""
 
     def __init__(
-        self, batch: Batch, manifest: Manifest, entries: list[Entry], crew: Crew, hear: Hear, batch_size: int
+        self, batch: Batch, manifest: Manifest, entries: list[Entry], workers: Workers, hear: Hear, batch_size: int
     ) -> None:
-        self._batch, self._manifest, self._crew, self._hear = batch, manifest, crew, hear
+        self._batch, self._manifest, self._crew, self._hear = batch, manifest, workers, hear
         self._batch_size = batch_size
         self._items = {item.key: item for item in batch.items}
         self._pending: dict[str, list[Entry]] = defaultdict(list)  # by clip

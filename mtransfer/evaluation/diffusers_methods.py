@@ -16,7 +16,7 @@ from torch import Tensor
 from mtransfer import catalog
 from mtransfer.errors import ModelError
 from mtransfer.log import without_bars
-from mtransfer.sampling.composite import blend, make_draft
+from mtransfer.sampling.composite import blend, make_composite
 
 MODELS = {"instruct": "timbrooks/instruct-pix2pix", "inpaint": "stable-diffusion-v1-5/stable-diffusion-inpainting"}
 KINDS: dict[str, type[DiffusionPipeline]] = {
@@ -70,7 +70,7 @@ def inpaint(
 
     Raises ModelError when the model is not on this disk or is none of its kind.
     """
-    draft = make_draft(photo, flow, mask)
+    draft = make_composite(photo, flow, mask)
     hole = (torch.maximum(draft.vacated, draft.seam) > 0).to(photo)
     pipe = load_peer("inpaint", model, device)
     made = pipe(

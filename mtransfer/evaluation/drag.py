@@ -18,9 +18,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mtransfer.errors import InputError
-from mtransfer.flow.warp import grow, sample
-from mtransfer.sampling.composite import Draft, blend, make_draft
-from mtransfer.sampling.context import Plan, to_cells
+from mtransfer.flow.warp import dilate, sample
+from mtransfer.sampling.composite import WarpComposite, blend, make_composite
+from mtransfer.sampling.context import SamplingContext, to_cells
 from mtransfer.sampling.ddim import HALF_PRECISION_SCALE, Anchor, sample_steps
 from mtransfer.sampling.denoiser import Denoiser
 from mtransfer.sampling.pipeline import MotionGuidedPipeline
@@ -84,9 +84,9 @@ def drag(
     """
     chosen = settings or (EMBEDDED if pipe.scheduler.config.prediction_type == "sample" else PUBLISHED)
     start, target = handle_points(flow, mask, chosen.handles)
-    draft = make_draft(photo, flow, mask)
+    draft = make_composite(photo, flow, mask)
     loop = SamplerSettings.from_preset("paper", steps=chosen.steps, start_t=chosen.start_t)
-    plan = Plan(pipe, photo, flow, draft, loop, None)
+    plan = SamplingContext(pipe, photo, flow, draft, loop, None)
     eps = plan.denoiser(pipe.encode_prompt(prompt, "", 1.0))
     trajectory = plan.inverted(eps)
     features = Features(eps, plan.timesteps.t[0], chosen.block)
@@ -103,7 +103,7 @@ def handle_points(
 
     The same for the same flow. Raises InputError when none moves by SMALLEST_MOTION_PX and stays in the frame.
     """
-    inside = -grow(-(mask > 0.5).to(flow), RIM_PX)
+    inside = -dilate(-(mask > 0.5).to(flow), RIM_PX)
     rows, columns = inside[0, 0].nonzero(as_tuple=True)
     points = torch.stack([columns, rows], dim=-1).to(flow)
     ends = points + flow[0, :, rows, columns].T
@@ -221,7 +221,7 @@ def _square(radius: int, step: float, like: Tensor) -> Tensor:
 
 
 def _painted(
-    plan: Plan, eps: Denoiser, latents: Tensor, trajectory: list[Tensor], held: Tensor, draft: Draft
+    plan: SamplingContext, eps: Denoiser, latents: Tensor, trajectory: list[Tensor], held: Tensor, draft: WarpComposite
 ) -> Tensor:
     """The picture the changed latents lead to, over the photo; outside the edit the photo's own trajectory is held."""
     outside = Anchor(held, len(plan.timesteps.t), plan.source, trajectory=trajectory)

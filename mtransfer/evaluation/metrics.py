@@ -13,13 +13,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mtransfer.flow.estimator import FlowModel, estimate
-from mtransfer.flow.interpolate import fill_smooth
+from mtransfer.flow.interpolate import push_pull
 from mtransfer.flow.warp import (
     backward_warp,
     covered_mask,
-    grow,
+    dilate,
     invert_flow,
-    lengths,
+    magnitude,
     occlusion_mask,
     pixel_grid,
     sample,
@@ -53,8 +53,8 @@ def region_masks(flow: Float[Tensor, "1 2 H W"], mask: Float[Tensor, "1 1 H W"])
     """The regions of an edit from its target flow and subject mask, the same for every method."""
     width, margin = _seam_px(flow), max(2, round(MARGIN_SHARE * max(flow.shape[-2:])))
     source, target = ((each > 0.5).to(flow) for each in (mask, covered_mask(flow, mask)))
-    seam = grow(target, width) * grow(1 - target, width)
-    return Regions(target, source * (1 - target), seam, 1 - grow(torch.maximum(source, target), margin))
+    seam = dilate(target, width) * dilate(1 - target, width)
+    return Regions(target, source * (1 - target), seam, 1 - dilate(torch.maximum(source, target), margin))
 
 
 def _seam_px(image: Tensor) -> int:
@@ -66,7 +66,7 @@ def visible_points(flow: Float[Tensor, "1 2 H W"], mask: Float[Tensor, "1 1 H W"
     end = pixel_grid(flow) + flow
     last = flow.new_tensor([flow.shape[-1] - 1, flow.shape[-2] - 1]).view(1, 2, 1, 1)
     framed = ((end >= 0) & (end <= last)).all(dim=1, keepdim=True)
-    missed_px = lengths(flow + sample(invert_flow(flow, mask)[0], end))
+    missed_px = magnitude(flow + sample(invert_flow(flow, mask)[0], end))
     return ((mask > 0.5) & framed & (missed_px < RETURN_PX)).to(flow)
 
 
@@ -86,8 +86,8 @@ def flow_error(
     `background` of `region_masks`, `edit_mean_px` is the end-point error over all the rest but what the motion hides.
     """
     found = _judge(model, photo, edited)
-    error_px, inside = lengths(found - target_flow), mask > 0.5
-    motion_px = float(lengths(target_flow)[inside].mean())
+    error_px, inside = magnitude(found - target_flow), mask > 0.5
+    motion_px = float(magnitude(target_flow)[inside].mean())
     mean_px = float(error_px[inside].mean())
     dx, dy = found[0][:, inside[0, 0]].median(dim=1).values.tolist()
     errors = {
@@ -162,7 +162,7 @@ def vacated_residue(
     `mask`), the least-squares share <e - b, s - b> / <s - b, s - b> over `vacated`, in [0,1]. Pixels where subject and
     background look alike say nothing and weigh nothing; NaN where that holds for all.
     """
-    without = fill_smooth(photo, 1 - grow((mask > 0.05).to(photo), _seam_px(photo))) if truth is None else truth
+    without = push_pull(photo, 1 - dilate((mask > 0.05).to(photo), _seam_px(photo))) if truth is None else truth
     inside = (vacated > 0.5).expand_as(photo)
     subject, left = (photo - without)[inside], (edited - without)[inside]
     if not len(subject) or subject.square().mean() < VISIBLE_CONTRAST**2:

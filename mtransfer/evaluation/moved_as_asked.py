@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mtransfer.evaluation.metrics import JUDGED_LONG_SIDE_PX, visible_points
 from mtransfer.flow.estimator import DisFlow, both_ways, consistency
-from mtransfer.flow.interpolate import fill_smooth
-from mtransfer.flow.warp import backward_warp, lengths, shrink
+from mtransfer.flow.interpolate import push_pull
+from mtransfer.flow.warp import backward_warp, erode, magnitude
 from mtransfer.strict_json import Worded
 
 WITHIN_PX, WITHIN_SHARE = 3.0, 0.006  # of the long side
@@ -44,13 +44,13 @@ def moved_as_asked(
     scale = min(1.0, JUDGED_LONG_SIDE_PX / max(photo.shape[-2:]))
     near_px = within_px(photo) * scale
     photo, edited, flow, mask = _reduced(photo, edited, flow, mask, scale)
-    asked = (visible_points(flow, mask) > 0.5) & (lengths(flow) > near_px)
+    asked = (visible_points(flow, mask) > 0.5) & (magnitude(flow) > near_px)
     if asked.sum() < LEAST_POINTS:
         return None
     undone = backward_warp(edited, flow, padding_mode="border")
     # Around the subject both show the same, for the ground there has another motion and would be taken for its own.
     inside = (mask > 0.5).to(photo)
-    surroundings = (1 - inside) * fill_smooth(photo, inside)
+    surroundings = (1 - inside) * push_pull(photo, inside)
     photo, undone = (inside * each + surroundings for each in (photo, undone))
     rest, back = both_ways(DisFlow(), photo, undone)
     like = _likeness(photo, backward_warp(undone, rest, padding_mode="border"), mask) > LIKENESS
@@ -58,7 +58,7 @@ def moved_as_asked(
     measured = textured & like & (consistency(rest, back) > 0.5)
     if measured.sum() < LEAST_SHARE * asked.sum():
         return None
-    return float((measured & (lengths(rest) < near_px)).sum() / textured.sum())
+    return float((measured & (magnitude(rest) < near_px)).sum() / textured.sum())
 
 
 def in_words(share: float | None, near_px: float) -> Worded:
@@ -88,7 +88,7 @@ def _mean(values: Tensor, width_px: int = WINDOW_PX) -> Tensor:
 def _texture(photo: Tensor, mask: Tensor) -> Tensor:
     """Root of the smaller eigenvalue of the structure tensor (Shi and Tomasi, 1994) of the subject's inside."""
     along_y, along_x = torch.gradient(_mean(photo.mean(dim=1, keepdim=True), 5), dim=(2, 3))
-    inside = shrink((mask > 0.5).to(photo), EDGE_PX)
+    inside = erode((mask > 0.5).to(photo), EDGE_PX)
     share = _mean(inside).clamp_min(0.1)  # fewer pixels than that tell little
     xx, yy, xy = (_mean(each * inside) / share for each in (along_x**2, along_y**2, along_x * along_y))
     smaller = (xx + yy) / 2 - ((xx - yy).square() / 4 + xy.square()).sqrt()

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mtransfer.flow.warp import grow
+from mtransfer.flow.warp import dilate
 
 Image = Float[Tensor, "1 3 H W"]
 Region = Float[Tensor, "1 1 H W"]
@@ -54,7 +54,7 @@ def _steps(image: Tensor, region: Tensor) -> Iterator[tuple[Tensor, Tensor, Tens
 
 def _laplacian_energy(image: Tensor, region: Tensor) -> Tensor:
     """Mean square of the five-point Laplacian where all five points lie inside."""
-    inside = grow((region <= 0.5).to(image), 1)[..., 1:-1, 1:-1] == 0
+    inside = dilate((region <= 0.5).to(image), 1)[..., 1:-1, 1:-1] == 0
     sides = image[..., 1:-1, 2:] + image[..., 1:-1, :-2] + image[..., 2:, 1:-1] + image[..., :-2, 1:-1]
     laplacian = sides - 4 * image[..., 1:-1, 1:-1]
     return laplacian[inside.expand_as(laplacian)].square().mean()

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mtransfer.errors import InputError
-from mtransfer.flow.warp import backward_warp, lengths, pixel_grid
+from mtransfer.flow.warp import backward_warp, magnitude, pixel_grid
 
 Size = tuple[int, int]
 Point = tuple[float, float]
@@ -47,7 +47,7 @@ class FlowField:
 
     def __repr__(self) -> str:
         frames, _, height, width = self.flow.shape
-        longest_px = lengths(self.flow).max()
+        longest_px = magnitude(self.flow).max()
         return f"FlowField(frames={frames}, size={height}x{width}, longest={longest_px:.2f} px, {self.flow.device})"
 
     @property

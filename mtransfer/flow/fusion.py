@@ -15,7 +15,7 @@ from torch import Tensor
 from mtransfer.flow.estimator import DisFlow, consistency, large_enough, to_grey
 from mtransfer.flow.raft import FlowNet, enlarge
 from mtransfer.flow.texture_mask import texture_mask
-from mtransfer.flow.warp import backward_warp, lengths
+from mtransfer.flow.warp import backward_warp, magnitude
 
 TRAINED_SIDE_PX = 256  # smaller frames are enlarged towards it
 AGREES_PX = 1.0  # dense inverse search counts where its way there and back ends this near
@@ -108,7 +108,7 @@ def _searched(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _fuse(first: Tensor, second: Tensor, net: Tensor, search: Tensor, search_back: Tensor) -> Tensor:
-    gap_px = lengths(search + backward_warp(search_back, search, padding_mode="border"))
+    gap_px = magnitude(search + backward_warp(search_back, search, padding_mode="border"))
     agrees = _mean(gap_px, 1) < AGREES_PX
     signs = _census(first), _census(second)
     better = _mismatch(*signs, search) < _mismatch(*signs, net)

@@ -9,7 +9,7 @@ RIDGE = 0.02  # holds the affine part back where little is known
 RELAXATIONS = 6  # Jacobi sweeps a level: takes the blocks of the coarser level out
 
 
-def fill_smooth(values: Float[Tensor, "B C H W"], weight: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B C H W"]:
+def push_pull(values: Float[Tensor, "B C H W"], weight: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B C H W"]:
     """`values` where `weight` is 1, a smooth membrane through them where it is 0, in between a mixture.
 
     Weights in [0,1]; somewhere in each image the weight must be above 0. Push-pull over a pyramid (Gortler et al., The
@@ -19,7 +19,7 @@ def fill_smooth(values: Float[Tensor, "B C H W"], weight: Float[Tensor, "B 1 H W
         return values
     total = _half(weight)
     coarse = _half(values * weight) / total.clamp_min(1e-8)
-    coarse = fill_smooth(coarse, (4 * total).clamp_max(1))
+    coarse = push_pull(coarse, (4 * total).clamp_max(1))
     filled = F.interpolate(coarse, values.shape[-2:], mode="bilinear", align_corners=False)
     for _ in range(RELAXATIONS):
         mixed = weight * values + (1 - weight) * filled
@@ -38,7 +38,7 @@ def fill_motion(flow: Float[Tensor, "1 2 H W"], weight: Float[Tensor, "1 1 H W"]
     ridge = torch.diag(x.new_tensor([0.0, RIDGE, RIDGE])) * w.sum()
     coefficients = torch.linalg.solve((x * w) @ x.T + ridge, (x * w) @ flow[0][:, known].double().T)
     affine = torch.einsum("kc,khw->chw", coefficients.to(flow), basis)[None]
-    return affine + fill_smooth(flow - affine, weight)
+    return affine + push_pull(flow - affine, weight)
 
 
 def _affine_basis(flow: Tensor, weight: Tensor) -> Tensor:

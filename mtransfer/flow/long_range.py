@@ -116,7 +116,7 @@ def _found_again(
 ) -> FlowField:
     """Where the chain is lost, the flow that makes the pictures most alike: going on as before, or as a neighbour does.
 
-    Going on finds what comes out from behind something, neighbours mend a silhouette's rim (Barnes et al., PatchMatch,
+    Going on finds what comes out from behind something, neighbours fix a silhouette's rim (Barnes et al., PatchMatch,
     SIGGRAPH 2009).
     """
     if bool((chained.confidence > 0.5).all()):

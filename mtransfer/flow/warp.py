@@ -40,7 +40,7 @@ def backward_warp(
     return sample(image, pixel_grid(flow) + flow, padding_mode=padding_mode)
 
 
-def lengths(flow: Float[Tensor, "B 2 H W"]) -> Float[Tensor, "B 1 H W"]:
+def magnitude(flow: Float[Tensor, "B 2 H W"]) -> Float[Tensor, "B 1 H W"]:
     """Of every vector, in its unit."""
     return torch.hypot(flow[:, :1], flow[:, 1:])  # much quicker than a norm over so short an axis
 
@@ -79,7 +79,7 @@ def forward_warp(
 def _invert_coarsely(flow: Tensor, mask: Tensor, every: int) -> tuple[Tensor, Tensor]:
     """As `invert_flow` from every n-th pixel: motion is smooth, and the silhouette is the full mask's all the same."""
     coarse, silhouette = invert_flow(flow[..., ::every, ::every] / every, mask[..., ::every, ::every])
-    parts = torch.cat([every * coarse, grow(silhouette, 1), silhouette], dim=1)
+    parts = torch.cat([every * coarse, dilate(silhouette, 1), silhouette], dim=1)
     backward, near, inside = _enlarged(parts, every, flow.shape[-2:]).split((2, 1, 1), dim=1)
     return backward, _area_sample(mask, backward, inside > 0.5, near) * (near > 0)
 
@@ -113,15 +113,15 @@ def invert_flow(
     if not subject.any():
         return torch.zeros_like(flow), torch.zeros_like(mask)
     smooth, _ = extend_flow(flow, _told(mask), RING_PX)
-    near = grow(subject.to(mask), EDGE_PX) > 0
-    rank = lengths(flow) if importance is None else importance
+    near = dilate(subject.to(mask), EDGE_PX) > 0
+    rank = magnitude(flow) if importance is None else importance
     # Samples of the subject itself beat those of the ring around it, whatever their rank.
     rank = rank / rank.max().clamp_min(1e-12) + (mask > 0.5)
     source, found = nearest_source(smooth, near, rank, upsample=_upsample_factor(smooth, subject))
     backward = _refine(smooth, source, found) - pixel_grid(flow)
     backward, _ = extend_flow(backward, found, RING_PX)
     # Pinholes that a rough flow leaves take the motion of their surroundings; the mask there says what they are.
-    closed = shrink(grow(found.to(mask), EDGE_PX), EDGE_PX)
+    closed = erode(dilate(found.to(mask), EDGE_PX), EDGE_PX)
     inside = found & (sample(mask, pixel_grid(flow) + backward) > 0.5)
     return backward, _area_sample(mask, backward, inside, closed) * closed
 
@@ -129,7 +129,7 @@ def invert_flow(
 def _told(mask: Tensor) -> Tensor:
     """Where a flow is taken at its word: within the soft edge of a subject it may have been cut off."""
     body = (mask > 0.5).to(mask)
-    return (mask > 0) & ((body > 0) | (grow(body, RING_PX) == 0))
+    return (mask > 0) & ((body > 0) | (dilate(body, RING_PX) == 0))
 
 
 def _refine(flow: Tensor, source: Tensor, found: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ def _refine(flow: Tensor, source: Tensor, found: Tensor) -> Tensor:
     start = source[:, :, row, column][:, :, None]
     target = pixel_grid(flow)[:, :, row, column][:, :, None]
     end = _newton(flow, target, start)
-    missed_px = lengths(end + sample(flow, end) - target)
+    missed_px = magnitude(end + sample(flow, end) - target)
     refined = source.clone()
     refined[:, :, row, column] = torch.where(missed_px < 0.5, end, start)[:, :, 0]
     return refined
@@ -155,11 +155,11 @@ def _newton(flow: Tensor, target: Tensor, start: Tensor) -> Tensor:
         determinant = torch.where(determinant.abs() < 1e-3, 1e-3, determinant)
         step = torch.stack([d * residual_x - b * residual_y, a * residual_y - c * residual_x], dim=1)
         step = step / determinant[:, None]
-        p = p + step / lengths(step).clamp_min(1)
+        p = p + step / magnitude(step).clamp_min(1)
     return p
 
 
-def grow(mask: Float[Tensor, "B 1 H W"], width_px: int) -> Float[Tensor, "B 1 H W"]:
+def dilate(mask: Float[Tensor, "B 1 H W"], width_px: int) -> Float[Tensor, "B 1 H W"]:
     """A mask widened by `width_px` pixels, squarely."""
     padded = F.pad(mask, (width_px,) * 4, value=-torch.inf)
     for dim in (-1, -2):
@@ -178,9 +178,9 @@ def _running_max(values: Tensor, count: int, dim: int) -> Tensor:
     return values
 
 
-def shrink(mask: Float[Tensor, "B 1 H W"], width_px: int) -> Float[Tensor, "B 1 H W"]:
+def erode(mask: Float[Tensor, "B 1 H W"], width_px: int) -> Float[Tensor, "B 1 H W"]:
     """A mask narrowed by `width_px` pixels, squarely."""
-    return -grow(-mask, width_px)
+    return -dilate(-mask, width_px)
 
 
 def _jacobian(flow: Tensor) -> Tensor:
@@ -203,7 +203,7 @@ def _upsample_factor(flow: Tensor, subject: Tensor) -> int:
 
 def _area_sample(image: Tensor, backward: Tensor, inside: Tensor, where: Tensor, mode: str = "bilinear") -> Tensor:
     """`image` at q + backward(q), averaged over each pixel if the motion inside shrinks it; 0 far from `where`."""
-    rows, columns = window(grow(where, 1), 0.0)
+    rows, columns = window(dilate(where, 1), 0.0)
     points = (pixel_grid(backward) + backward)[..., rows, columns]
     taps = min(max(math.ceil(_stretch(backward, inside) - 0.25), 1), MAX_TAPS)
     if taps > 1:
@@ -246,7 +246,7 @@ def vacated_mask(
 
 def seam_mask(target_mask: Float[Tensor, "B 1 H W"], width_px: int) -> Float[Tensor, "B 1 H W"]:
     """The band within `width_px` pixels of a silhouette's edge, on both sides, in [0,1]."""
-    return grow(target_mask, width_px) - shrink(target_mask, width_px)
+    return dilate(target_mask, width_px) - erode(target_mask, width_px)
 
 
 def occlusion_mask(flow: Float[Tensor, "B 2 H W"]) -> Float[Tensor, "B 1 H W"]:

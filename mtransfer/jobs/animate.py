@@ -20,7 +20,7 @@ from mtransfer.evaluation.moved_as_asked import moved_as_asked, within_px
 from mtransfer.files import atomic_write
 from mtransfer.flow.estimator import DisFlow
 from mtransfer.flow.field import FlowField, resize
-from mtransfer.flow.warp import lengths
+from mtransfer.flow.warp import magnitude
 from mtransfer.jobs.context import Run
 from mtransfer.jobs.recipe import AnimateRecipe
 from mtransfer.jobs.render import warn_of_no_generator
@@ -30,7 +30,7 @@ from mtransfer.media.frame_selection import play_order
 from mtransfer.media.photo.photo import save_png
 from mtransfer.media.quantize import from_uint8
 from mtransfer.sampling.context import Callback
-from mtransfer.sampling.frames import Painter
+from mtransfer.sampling.frames import FrameRenderer
 from mtransfer.subject.subject import Subject
 
 
@@ -72,38 +72,44 @@ def paint_frames(scene: Scene, folder: Path, text: str = "") -> tuple[FlowField,
 
     Returns the flow from the photo to each frame, at the size at which the clip was read, and figures on the result.
     """
-    painter = _painter(scene)
+    renderer = _renderer(scene)
     size, count, kept = _kept_size(scene), len(scene.motion.frames), []
     with scene.run.stage("frames"):
         for index in range(count):
             flow = scene.flow(index)
             kept.append(resize(flow, size))
-            _next(painter, flow, folder, index, _reporter(scene.run, index, count), text, scene.photo.icc_profile)
+            _next(renderer, flow, folder, index, _reporter(scene.run, index, count), text, scene.photo.icc_profile)
     field = FlowField(*(torch.cat([getattr(each, part) for each in kept]).cpu() for part in ("flow", "confidence")))
     warn_of_no_generator(scene.recipe)
-    return field, _figures(scene, painter, folder, liveliest(field))
+    return field, _figures(scene, renderer, folder, liveliest(field))
 
 
-def _painter(scene: Scene) -> Painter:
+def _renderer(scene: Scene) -> FrameRenderer:
     run, tools, where = scene.run, None, WHOLE
     with run.stage("model"):
         if scene.recipe.sampler.steps:
             tools, where = run.tools(), scene.sampled_window()
     with run.stage("plate"):
-        return Painter(tools, scene.photo.image[None].to(run.device), scene.mask, where, run.recipe.seed)
+        return FrameRenderer(tools, scene.photo.image[None].to(run.device), scene.mask, where, run.recipe.seed)
 
 
 def _next(
-    painter: Painter, flow: FlowField, folder: Path, index: int, on_step: Callback, text: str, profile: bytes | None
+    renderer: FrameRenderer,
+    flow: FlowField,
+    folder: Path,
+    index: int,
+    on_step: Callback,
+    text: str,
+    profile: bytes | None,
 ) -> None:
     """Paint a frame into the folder, or take up the one that is there."""
     path = frame_path(folder, index)
     if path.exists():
-        painter.recall(flow, load_frame(folder, index)[None].to(flow.flow))
+        renderer.recall(flow, load_frame(folder, index)[None].to(flow.flow))
         return
-    if painter.tools is None:
+    if renderer.tools is None:
         on_step(None, 0, 0, {"energy": None, "count": 1})
-    frame = painter.paint(flow, on_step)
+    frame = renderer.paint(flow, on_step)
     with atomic_write(path) as part:  # a frame that is there is whole
         save_png(frame[0], part, profile, text)
 
@@ -121,7 +127,7 @@ def load_frame(folder: Path, index: int) -> Float[Tensor, "3 H W"]:
 
 def liveliest(field: FlowField) -> int:
     """The frame whose motion is the largest on average."""
-    return int(lengths(field.flow).mean(dim=(1, 2, 3)).argmax())
+    return int(magnitude(field.flow).mean(dim=(1, 2, 3)).argmax())
 
 
 def _kept_size(scene: Scene) -> tuple[int, int]:
@@ -146,7 +152,7 @@ def _reporter(run: Run, index: int, count: int) -> Callback:
     return report
 
 
-def _figures(scene: Scene, painter: Painter, folder: Path, index: int) -> dict[str, Any]:
+def _figures(scene: Scene, renderer: FrameRenderer, folder: Path, index: int) -> dict[str, Any]:
     """Flicker in levels of 255, guided evaluations of this run, and how the liveliest frame moved."""
     own, frame = scene.photo.image[None], load_frame(folder, index)[None]
     with scene.run.stage("measure"):
@@ -155,8 +161,8 @@ def _figures(scene: Scene, painter: Painter, folder: Path, index: int) -> dict[s
     return {
         "frames": len(scene.motion.frames),
         "clip_reader": scene.run.clip_reader.by,
-        "guided_evaluations": painter.evaluations,
-        "flicker_255": float(np.mean(painter.flicker)) if painter.flicker else math.nan,
+        "guided_evaluations": renderer.evaluations,
+        "flicker_255": float(np.mean(renderer.flicker)) if renderer.flicker else math.nan,
         "moved_as_asked": moved,
         "moved_within_px": within_px(own),
         "flow_error_dis": {"frame": index, **error},

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mtransfer.flow.interpolate import fill_smooth
-from mtransfer.flow.warp import grow
+from mtransfer.flow.interpolate import push_pull
+from mtransfer.flow.warp import dilate
 from mtransfer.media.photo.alpha import lifted
 from mtransfer.media.photo.photo import Photo
-from mtransfer.sampling.composite import blend, halo_px, make_draft
+from mtransfer.sampling.composite import blend, halo_px, make_composite
 
 Alpha = Float[Tensor, "1 1 H W"]
 
@@ -25,9 +25,9 @@ def with_alpha(
     """
     assert photo.alpha is not None
     own, colours = photo.alpha[None], photo.colours[None]
-    hole = grow((mask > 0.05).to(own), halo_px(own))
+    hole = dilate((mask > 0.05).to(own), halo_px(own))
     behind = _filled(own, 1 - hole)
-    alpha = blend(own, make_draft(own, flow, mask, behind).image, edit).clamp(0, 1)
+    alpha = blend(own, make_composite(own, flow, mask, behind).image, edit).clamp(0, 1)
     # What no longer shows may still be read by what heeds no alpha: it becomes like what was hidden around it.
     hidden = _filled(colours, (own == 0).to(own) * (1 - hole))
     straight = lifted(seen, alpha, photo.matte, hidden)
@@ -36,4 +36,4 @@ def with_alpha(
 
 def _filled(values: Tensor, known: Tensor) -> Tensor:
     """Smoothly across what is not known; 0 where nothing is."""
-    return fill_smooth(values, known) if bool(known.any()) else torch.zeros_like(values)
+    return push_pull(values, known) if bool(known.any()) else torch.zeros_like(values)

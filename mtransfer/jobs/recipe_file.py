@@ -130,12 +130,12 @@ def parse(content: bytes, path: Path, *, names_only: bool = False) -> StoredReci
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a recipe, nor a result that carries one; name another") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not a recipe ({str(error).splitlines()[0]}); mend it or copy one anew") from None
+        raise InputError(f"{path}: not a recipe ({str(error).splitlines()[0]}); fix it or copy one anew") from None
     command, hashes, versions = table.get("command"), table.get("inputs", {}), table.get("versions", {})
     if not isinstance(command, str) or command not in COMMANDS:
         raise InputError(f"{path}: command = {command!r}; a recipe's command is one of {', '.join(COMMANDS)}")
     if not all(isinstance(part, dict) and all(map(_is_text, part.values())) for part in (hashes, versions)):
-        raise InputError(f"{path}: [inputs] and [versions] must be tables of text; mend it or copy one anew")
+        raise InputError(f"{path}: [inputs] and [versions] must be tables of text; fix it or copy one anew")
     values = {key: value for key, value in table.items() if key not in OWN_TABLES}
     if names_only:
         values = with_files(values, {key: file.name for key, file in input_files(values).items()})

@@ -26,7 +26,7 @@ from mtransfer.media.crop import WHOLE, Window, window
 from mtransfer.media.photo.alpha import over
 from mtransfer.media.photo.photo import Photo
 from mtransfer.media.photo.png import Pixels
-from mtransfer.sampling.composite import Draft, blend, make_draft, take_out
+from mtransfer.sampling.composite import WarpComposite, blend, make_composite, remove_subject
 from mtransfer.sampling.context import Callback
 from mtransfer.sampling.highres import Part, SamplingTools, cut, sample_parts, size_to_sample
 from mtransfer.sampling.loading import model_side_px
@@ -36,7 +36,7 @@ SURROUNDINGS_SHARE = 0.35  # of what may change, on every side, for the model to
 NO_GENERATOR = "the embedded model betters a warp and is no generator; for a good picture use Stable Diffusion"
 ZERO_MOTION = "the motion asked for is zero, so nothing would move; ask for more, or for another --strength than 0"
 LONGEST = 16  # times the photo's long side: no motion is longer
-MEND_MEMORY = "use --low-memory, --model embedded or --device cpu"
+FIX_MEMORY = "use --low-memory, --model embedded or --device cpu"
 Panels = list[tuple[str, Tensor]]
 
 
@@ -85,7 +85,7 @@ class Prepared:
     panels: Panels
     own: Tensor
     mask: Tensor
-    draft: Draft
+    draft: WarpComposite
     where: Window = WHOLE
     tools: SamplingTools | None = None
     part: Part | None = None
@@ -105,8 +105,8 @@ def prepare(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: P
     mask = subject.mask[None].to(run.device)
     _require_motion(flow)
     with run.stage("warp"):
-        background = take_out(own, mask)
-        draft = make_draft(own, flow.flow.to(run.device), mask, background)
+        background = remove_subject(own, mask)
+        draft = make_composite(own, flow.flow.to(run.device), mask, background)
     job = Prepared(run, photo, subject, flow, panels, own, mask, draft)
     if not recipe.sampler.steps:
         return job
@@ -157,7 +157,7 @@ def _edited(jobs: Sequence[Prepared]) -> list[tuple[Tensor, int]]:
     try:
         return [_in_one_pass([job])[0] for job in jobs]
     except torch.OutOfMemoryError as error:
-        raise MTransferError(f"the memory of {jobs[0].run.device} is full; {MEND_MEMORY}") from error
+        raise MTransferError(f"the memory of {jobs[0].run.device} is full; {FIX_MEMORY}") from error
 
 
 def _in_one_pass(jobs: Sequence[Prepared]) -> list[tuple[Tensor, int]]:
@@ -214,7 +214,9 @@ def _reporter(jobs: Sequence[Prepared]) -> Callback:
     return report
 
 
-def _measure(run: Run, own: Tensor, edited: Tensor, flow: FlowField, mask: Tensor, draft: Draft) -> dict[str, Any]:
+def _measure(
+    run: Run, own: Tensor, edited: Tensor, flow: FlowField, mask: Tensor, draft: WarpComposite
+) -> dict[str, Any]:
     target = flow.flow.to(own)
     judges: dict[str, FlowModel] = {
         "raft": load_judge(run.guide_name, run.device),

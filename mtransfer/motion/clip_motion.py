@@ -22,7 +22,7 @@ from torch import Tensor
 from mtransfer.errors import InputError
 from mtransfer.flow.field import FlowField
 from mtransfer.flow.texture_mask import texture_mask
-from mtransfer.flow.warp import grow
+from mtransfer.flow.warp import dilate
 from mtransfer.log import Report, tell, warn
 from mtransfer.media.clip_position import require_pair
 from mtransfer.media.photo.sizes import require_size
@@ -217,7 +217,7 @@ def _cameras(
         return torch.eye(3, dtype=torch.float64).expand(len(field.flow), -1, -1)
     # Flow carries a subject's motion into the plain ground around it.
     reach = round(HALO_SHARE * max(field.size))
-    outside = (1 - grow(subjects[None], reach)[0]) * texture_mask(picture)
+    outside = (1 - dilate(subjects[None], reach)[0]) * texture_mask(picture)
     return steadied(fit_cameras(field, outside), picture, others, outside)
 
 

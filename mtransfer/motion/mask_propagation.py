@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mtransfer.flow.field import FlowField
 from mtransfer.flow.long_range import Links, Pictures
-from mtransfer.flow.warp import backward_warp, grow
+from mtransfer.flow.warp import backward_warp, dilate
 from mtransfer.subject.detection.completion import find_again
 from mtransfer.subject.detection.picture import Picture
 from mtransfer.subject.mask_refinement import refine
@@ -43,7 +43,7 @@ def within(
 ) -> Float[Tensor, "T 1 H W"]:
     """The field's confidence, 0 for points of the subjects that it takes well out of their tracked masks."""
     reach = max(2, round(STRAY_SHARE * max(field.size)))
-    there = grow(masks.any(dim=1, keepdim=True).to(field.flow), reach)
+    there = dilate(masks.any(dim=1, keepdim=True).to(field.flow), reach)
     stays = backward_warp(there, field.flow, padding_mode="border") > 0.5
     return field.confidence * torch.where(subjects[None] > 0, stays.to(field.flow), 1.0)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from mtransfer.errors import InputError
 from mtransfer.flow.field import FlowField
 from mtransfer.flow.texture_mask import TEXTURE_PX, texture_mask
-from mtransfer.flow.warp import grow, lengths, shrink
+from mtransfer.flow.warp import dilate, erode, magnitude
 from mtransfer.media.quantize import to_uint8
 from mtransfer.motion.camera import camera_flow, fit_cameras
 from mtransfer.subject.detection.completion import complete_object
@@ -37,7 +37,7 @@ NOTHING_MOVES = "nothing moves against the camera in these frames; choose others
 
 def sure_places(image: Float[Tensor, "3 H W"]) -> Float[Tensor, "1 H W"]:
     """1 near structure, 0 on plain ground, where flow agrees with itself and means nothing."""
-    return grow(texture_mask(image)[None], NEAR_TEXTURE_PX)[0]
+    return dilate(texture_mask(image)[None], NEAR_TEXTURE_PX)[0]
 
 
 def moving_subjects(
@@ -62,10 +62,10 @@ def moving_subjects(
     if len(masks) < count:
         raise InputError(f"{len(masks)} things move in the clip, not {count}; name each with --clip-subject")
     # Flow carries a subject's motion into the plain ground around it, far, and seems sure of it.
-    structured = shrink(texture_mask(image)[None], TEXTURE_PX // 2 + 1)[0]
+    structured = erode(texture_mask(image)[None], TEXTURE_PX // 2 + 1)[0]
     seen = moving * (some.confidence.mean(dim=0) > 0.5)
     reach = round(STRAY_SHARE * max(image.shape))
-    deep = [shrink((mask * seen)[None], reach)[0] * structured for mask in masks]
+    deep = [erode((mask * seen)[None], reach)[0] * structured for mask in masks]
     refined = [_whole(image, *pair) for pair in zip(masks, deep, strict=True)]
     return tuple(subject_from_mask(image, mask) for mask in refined)
 
@@ -91,7 +91,7 @@ def _moving(
     And all that moves, its gaps open.
     """
     still = torch.cat([camera_flow(camera, field.flow) for camera in cameras])
-    speed_px = lengths(field.flow - still)[:, 0]
+    speed_px = magnitude(field.flow - still)[:, 0]
     trust = field.confidence[:, 0]
     weight = trust.clamp_min(LEAST_TRUST)
     speed = ((speed_px * weight).sum(dim=0) / weight.sum(dim=0)).cpu().numpy()
@@ -170,5 +170,5 @@ def subject_motion_px(subject: Subject, still: FlowField) -> tuple[list[float], 
     """
     sure = subject.mask[None] * still.confidence
     total = sure.sum(dim=(1, 2, 3))
-    motion_px = (lengths(still.flow) * sure).sum(dim=(1, 2, 3)) / total.clamp_min(1e-6)
+    motion_px = (magnitude(still.flow) * sure).sum(dim=(1, 2, 3)) / total.clamp_min(1e-6)
     return motion_px.tolist(), (total / subject.mask.sum()).tolist()

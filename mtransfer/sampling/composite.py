@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from mtransfer.flow.warp import INVERTED_SIDE_PX, forward_warp, grow, vacated_mask
+from mtransfer.flow.warp import INVERTED_SIDE_PX, dilate, forward_warp, vacated_mask
 from mtransfer.media.crop import swept, window
 from mtransfer.sampling.patchmatch import WORK_SIDE_PX, fill_exemplar
 
@@ -18,7 +18,7 @@ HALO_SHARE = 0.012  # of the long side: how far a subject's blurred edge and con
 
 
 @dataclass(frozen=True)
-class Draft:
+class WarpComposite:
     """Image [1,3,H,W] in [0,1] and masks [1,1,H,W] in [0,1].
 
     `target` is where the subject now is, `vacated` where it was and is no longer (its halo included), `seam` the band
@@ -32,45 +32,45 @@ class Draft:
     edit: Tensor
 
 
-def make_draft(
+def make_composite(
     photo: Float[Tensor, "1 C H W"],
     flow: Float[Tensor, "1 2 H W"],
     mask: Float[Tensor, "1 1 H W"],
     background: Float[Tensor, "1 C H W"] | None = None,
     inverted_side_px: int = INVERTED_SIDE_PX,
-) -> Draft:
+) -> WarpComposite:
     """Move the masked subject of `photo` along `flow` over the background, by default the photo without its subject.
 
     `inverted_side_px` as in `forward_warp`.
     """
-    behind = take_out(photo, mask) if background is None else background
+    behind = remove_subject(photo, mask) if background is None else background
     halo = halo_px(photo)
     rows, columns = swept(flow, mask, 2 * halo + 3 * FEATHER_PX)
     there = _draft(
         *(each[..., rows, columns] for each in (photo, flow, mask, behind)), halo=halo, side_px=inverted_side_px
     )
-    pictures = {"image": behind.clone()} | {part.name: torch.zeros_like(mask) for part in fields(Draft)[1:]}
+    pictures = {"image": behind.clone()} | {part.name: torch.zeros_like(mask) for part in fields(WarpComposite)[1:]}
     for name, picture in pictures.items():
         picture[..., rows, columns] = getattr(there, name)
-    return Draft(**pictures)
+    return WarpComposite(**pictures)
 
 
-def _draft(photo: Tensor, flow: Tensor, mask: Tensor, background: Tensor, *, halo: int, side_px: int) -> Draft:
-    hole = grow((mask > 0.05).to(photo), halo)
+def _draft(photo: Tensor, flow: Tensor, mask: Tensor, background: Tensor, *, halo: int, side_px: int) -> WarpComposite:
+    hole = dilate((mask > 0.05).to(photo), halo)
     # Premultiplied (Porter and Duff, 1984), so that a soft edge does not take along what was behind it.
     alone = torch.minimum((photo - (1 - mask) * background).clamp_min(0), mask)
     warped, target = forward_warp(alone, flow, mask, side_px)
     image = torch.minimum(warped, target) + (1 - target) * background
     vacated = vacated_mask(hole, target)
-    seam = grow(target, halo) * grow(1 - target, halo)
+    seam = dilate(target, halo) * dilate(1 - target, halo)
     # The feather lies outside all that changed: inside, it would mix the subject's old outline back in.
-    edit = grow(torch.maximum(grow(target, halo), hole), 2 * FEATHER_PX)
-    return Draft(image, target, vacated, seam, edit)
+    edit = dilate(torch.maximum(dilate(target, halo), hole), 2 * FEATHER_PX)
+    return WarpComposite(image, target, vacated, seam, edit)
 
 
-def take_out(photo: Float[Tensor, "1 3 H W"], mask: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 3 H W"]:
+def remove_subject(photo: Float[Tensor, "1 3 H W"], mask: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 3 H W"]:
     """The photo with the masked subject, its halo too, filled from what is around it."""
-    hole, filled = grow((mask > 0.05).to(photo), halo_px(photo)), photo.clone()
+    hole, filled = dilate((mask > 0.05).to(photo), halo_px(photo)), photo.clone()
     rows, columns = window(hole, SURROUNDINGS_SHARE, WORK_SIDE_PX)
     filled[..., rows, columns] = fill_exemplar(photo[..., rows, columns], hole[..., rows, columns])
     return filled
@@ -89,6 +89,6 @@ def blend(photo: Float[Tensor, "B C H W"], edited: Float[Tensor, "B C H W"], edi
 
 def feather(mask: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
     """A binary mask with a soft edge of twice FEATHER_PX that stays inside it."""
-    inside = -grow(-mask, FEATHER_PX)
+    inside = -dilate(-mask, FEATHER_PX)
     padded = F.pad(inside, (FEATHER_PX,) * 4, mode="replicate")
     return F.avg_pool2d(padded, 2 * FEATHER_PX + 1, stride=1).clamp(0, 1)

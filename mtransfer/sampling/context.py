@@ -15,7 +15,7 @@ from mtransfer.cache import remember
 from mtransfer.errors import InputError, ModelError
 from mtransfer.flow.estimator import FlowModel
 from mtransfer.flow.field import FlowField, resize
-from mtransfer.sampling.composite import Draft
+from mtransfer.sampling.composite import WarpComposite
 from mtransfer.sampling.ddim import Anchor, Guide, Step, Timesteps, ddim_timesteps, invert, sample_steps
 from mtransfer.sampling.denoiser import Denoiser, Prompt
 from mtransfer.sampling.guidance import EnergyTerm, MotionGuidance
@@ -27,7 +27,7 @@ WEIGHTS_READ = 64  # about so many of each of a net's parameters tell it from ot
 OWN_TOLERANCE = 0.02  # root mean square: half-precision nets and an 8-bit photo differ by a tenth of it
 
 
-class Plan:
+class SamplingContext:
     """What one call of the pipeline has worked out before its loop starts."""
 
     def __init__(
@@ -35,7 +35,7 @@ class Plan:
         pipe: Any,
         photo: Tensor,
         flow: Tensor,
-        draft: Draft,
+        draft: WarpComposite,
         settings: SamplerSettings,
         generator: torch.Generator | list[torch.Generator] | None,
         noise: Tensor | None = None,
@@ -98,7 +98,7 @@ class Plan:
             w_color=chosen.w_color,
             occlusion=chosen.occlusion,
             oracle_flow=chosen.oracle_flow,
-            rounding=chosen.rounding,
+            charbonnier_eps=chosen.charbonnier_eps,
             terms=terms,
         )
 
@@ -150,7 +150,7 @@ class Plan:
             chosen.weight,
             chosen.clip,
             chosen.through_denoiser,
-            chosen.relative,
+            chosen.scale_by_noise_norm,
         )
         return sample_steps(
             eps, start, self.timesteps, draw=self.draw, recursions=chosen.recursions, anchors=anchors, guide=guide

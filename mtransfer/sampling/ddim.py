@@ -73,7 +73,7 @@ class Guide:
     weight: float
     clip: float = 0.0  # greatest norm of sqrt(1 - alpha_bar) G an image; 0: none
     through_denoiser: bool = True
-    relative: bool = False  # weight counts in sizes of the noise estimate instead of absolutely
+    scale_by_noise_norm: bool = False  # weight counts in sizes of the noise estimate instead of absolutely
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def _evaluate(
 
 def _limit(push: Tensor, noise: Tensor, guide: Guide) -> Tensor:
     size = _norm(push).view(-1, 1, 1, 1)
-    if guide.relative:
+    if guide.scale_by_noise_norm:
         share = abs(guide.weight) * _norm(noise).view(-1, 1, 1, 1)
         push, size = push * share / size.clamp_min(1e-12), share
     return push * (guide.clip / size.clamp_min(1e-12)).clamp_max(1) if guide.clip else push

@@ -14,10 +14,18 @@ from torch import Tensor
 
 from mtransfer.flow.field import FlowField, resize
 from mtransfer.flow.splatting import extend_flow
-from mtransfer.flow.warp import INVERTED_SIDE_PX, RING_PX, grow, invert_flow, pixel_grid, sample
+from mtransfer.flow.warp import INVERTED_SIDE_PX, RING_PX, dilate, invert_flow, pixel_grid, sample
 from mtransfer.media.crop import WHOLE, Window
 from mtransfer.media.quantize import quantize_uint8
-from mtransfer.sampling.composite import FEATHER_PX, Draft, blend, feather, halo_px, make_draft, take_out
+from mtransfer.sampling.composite import (
+    FEATHER_PX,
+    WarpComposite,
+    blend,
+    feather,
+    halo_px,
+    make_composite,
+    remove_subject,
+)
 from mtransfer.sampling.context import Callback
 from mtransfer.sampling.highres import SamplingTools, cut, sample_parts, size_to_sample
 
@@ -32,7 +40,7 @@ class _Added:
     flow: Tensor
 
 
-class Painter:
+class FrameRenderer:
     """Paints frames in order, or takes up frames that were painted before: either way the next one is the same.
 
     `own` [1,3,H,W] in [0,1] is the photo, `mask` [1,1,H,W] its subject; `where` is the window that is sampled in every
@@ -44,7 +52,7 @@ class Painter:
         self, tools: SamplingTools | None, own: Tensor, mask: Tensor, where: Window = WHOLE, seed: int = 0
     ) -> None:
         self.seed, self.tools, self.own, self.mask, self.where = seed, tools, own, mask, where
-        self.plate = take_out(own, mask)
+        self.plate = remove_subject(own, mask)
         self.evaluations, self.flicker = 0, list[float]()
         self._settled = torch.zeros_like(mask)
         self._added: _Added | None = None
@@ -61,7 +69,7 @@ class Painter:
             part = cut(flow, self.own, self.mask, self.plate, draft, self.where)
             painted, evaluations = sample_parts(self.tools, [part], [self.seed], on_step, self._carried(flow))
             edited[..., self.where[0], self.where[1]] = painted[0]
-            edited += feather(grow(self._still(draft), FEATHER_PX)) * self._settled * (self.plate - edited)
+            edited += feather(dilate(self._still(draft), FEATHER_PX)) * self._settled * (self.plate - edited)
             self.evaluations += evaluations
         frame = quantize_uint8(edited)
         self._keep(flow, draft, frame)
@@ -74,11 +82,11 @@ class Painter:
             return
         self._keep(flow, self._draft(flow), frame)
 
-    def _draft(self, flow: FlowField) -> Draft:
+    def _draft(self, flow: FlowField) -> WarpComposite:
         side_px = QUICK_SIDE_PX if self.tools is None else INVERTED_SIDE_PX
-        return make_draft(self.own, flow.flow, self.mask, self.plate, side_px)
+        return make_composite(self.own, flow.flow, self.mask, self.plate, side_px)
 
-    def _keep(self, flow: FlowField, draft: Draft, frame: Tensor) -> None:
+    def _keep(self, flow: FlowField, draft: WarpComposite, frame: Tensor) -> None:
         """Remember what later frames need; of the frame alone, so that one read from its file serves as well."""
         self._note(frame, draft.vacated)
         if self.tools is None:
@@ -91,9 +99,9 @@ class Painter:
         change = ((1 - still) * (frame - draft.image))[..., rows, columns]
         self._added = _Added(F.interpolate(change, size, mode="area"), self._small(flow).flow)
 
-    def _still(self, draft: Draft) -> Tensor:
+    def _still(self, draft: WarpComposite) -> Tensor:
         """1 where background may have been painted, clear of the moved subject and its halo; 0 elsewhere."""
-        return (draft.edit > 0).to(self.own) * (1 - grow((draft.target > 0).to(self.own), halo_px(self.own)))
+        return (draft.edit > 0).to(self.own) * (1 - dilate((draft.target > 0).to(self.own), halo_px(self.own)))
 
     def _carried(self, flow: FlowField) -> Tensor | None:
         """What was added to the frame before, where the subject is now."""
@@ -105,7 +113,7 @@ class Painter:
         before, _ = extend_flow(self._added.flow, mask > 0, RING_PX)
         source = pixel_grid(backward) + backward
         carried = sample(self._added.change, source + sample(before, source), padding_mode="zeros")
-        return carried * grow((silhouette > 0).to(carried), RING_PX)
+        return carried * dilate((silhouette > 0).to(carried), RING_PX)
 
     def _size(self) -> tuple[int, int]:
         assert self.tools is not None

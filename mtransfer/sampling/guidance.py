@@ -52,10 +52,10 @@ class MotionGuidance:
         w_color: float,
         occlusion: bool = True,
         oracle_flow: bool = False,
-        rounding: float = 0.0,
+        charbonnier_eps: float = 0.0,
         terms: Sequence[EnergyTerm] = (),
     ) -> None:
-        self.terms, self.oracle_flow, self.rounding = terms, oracle_flow, rounding
+        self.terms, self.oracle_flow, self.charbonnier_eps = terms, oracle_flow, charbonnier_eps
         self.source, self.target_flow, self.flow_model = source, target_flow, flow_model
         self.w_flow, self.w_color = w_flow, w_color
         self.visible = occlusion_mask(target_flow) if occlusion else torch.ones_like(target_flow[:, :1])
@@ -65,7 +65,7 @@ class MotionGuidance:
         flow = self.flow_model.flow(image)
         flow_loss = flow_term(flow, self.target_flow)
         followed = self.target_flow if self.oracle_flow else flow
-        color_loss = color_term(self.source, image, followed, self.visible, self.rounding)
+        color_loss = color_term(self.source, image, followed, self.visible, self.charbonnier_eps)
         total = self.w_flow * flow_loss + self.w_color * color_loss
         for term in self.terms:
             total = total + term.weight * term(self.source, image, flow)
@@ -82,14 +82,14 @@ def color_term(
     image: Float[Tensor, "B 3 H W"],
     flow: Float[Tensor, "B 2 H W"],
     visible: Float[Tensor, "B 1 H W"],
-    rounding: float = 0.0,
+    charbonnier_eps: float = 0.0,
 ) -> Float[Tensor, "B"]:
     """Mean absolute difference between the source and what the flow finds of it in `image`, where not hidden.
 
-    With `rounding` r above 0, of 1, sqrt(d^2 + r^2) - r in place of |d| (Charbonnier et al., ICIP 1994): the slope of
-    |d| is as steep where all but nothing differs as anywhere, so that noise there drowns what does differ.
+    With `charbonnier_eps` r above 0, of 1, sqrt(d^2 + r^2) - r in place of |d| (Charbonnier et al., ICIP 1994): the
+    slope of |d| is as steep where all but nothing differs as anywhere, so that noise there drowns what does differ.
     """
     difference = visible * (source - backward_warp(image, flow))
-    if rounding:
-        return ((difference.square() + rounding**2).sqrt() - rounding).mean(dim=(1, 2, 3))
+    if charbonnier_eps:
+        return ((difference.square() + charbonnier_eps**2).sqrt() - charbonnier_eps).mean(dim=(1, 2, 3))
     return difference.abs().mean(dim=(1, 2, 3))

@@ -10,7 +10,7 @@ from torch import Tensor
 from mtransfer.flow.estimator import FlowModel
 from mtransfer.flow.field import FlowField, resize
 from mtransfer.media.crop import Window
-from mtransfer.sampling.composite import Draft, blend
+from mtransfer.sampling.composite import WarpComposite, blend
 from mtransfer.sampling.context import Callback
 from mtransfer.sampling.guidance import EnergyTerm
 from mtransfer.sampling.pipeline import SIDE_MULTIPLE, MotionGuidedPipeline
@@ -53,7 +53,7 @@ class Part:
     edit: Tensor
 
 
-def cut(flow: FlowField, own: Tensor, mask: Tensor, background: Tensor, draft: Draft, where: Window) -> Part:
+def cut(flow: FlowField, own: Tensor, mask: Tensor, background: Tensor, draft: WarpComposite, where: Window) -> Part:
     """The part of a job inside a window."""
     rows, columns = where
     pictures = [each[..., rows, columns] for each in (own, mask, background, draft.image, draft.edit)]

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from mtransfer.flow.interpolate import fill_smooth
-from mtransfer.flow.warp import grow
+from mtransfer.flow.interpolate import push_pull
+from mtransfer.flow.warp import dilate
 
 RADIUS = 2  # of the patches: larger ones find smoother matches
 WINDOW = 2 * RADIUS + 1
@@ -50,7 +50,7 @@ def fill_exemplar(image: Float[Tensor, "1 3 H W"], hole: Float[Tensor, "1 1 H W"
     work = tuple(max(WINDOW, round(side / scale)) for side in image.shape[-2:])
     level = _found(image.float().cpu(), hole.float().cpu(), work)
     if level is None:
-        return fill_smooth(image, 1 - hole) if bool((hole < 1).any()) else image
+        return push_pull(image, 1 - hole) if bool((hole < 1).any()) else image
     if scale == 1:
         filled = _seamless(_vote(level, sharp=True), level.image, level.hole)
     else:
@@ -61,7 +61,7 @@ def fill_exemplar(image: Float[Tensor, "1 3 H W"], hole: Float[Tensor, "1 1 H W"
 def _softened(filled: Tensor, hole: Tensor) -> Tensor:
     """The picture with a smooth passage just inside the hole's border, which pieces alone leave visible."""
     known = (hole == 0).to(filled)
-    return fill_smooth(filled, 1 - (grow(known, SEAM_PX) - known))
+    return push_pull(filled, 1 - (dilate(known, SEAM_PX) - known))
 
 
 def _found(image: Tensor, hole: Tensor, work: tuple[int, ...]) -> _Level | None:
@@ -71,7 +71,7 @@ def _found(image: Tensor, hole: Tensor, work: tuple[int, ...]) -> _Level | None:
     generator = torch.Generator().manual_seed(0)
     share = F.interpolate(1 - hole, work, mode="area")
     small = F.interpolate(image * (1 - hole), work, mode="area") / share.clamp_min(1e-6)
-    rough, level = fill_smooth(small, (share > 0.5).to(image)), None
+    rough, level = push_pull(small, (share > 0.5).to(image)), None
     for size in _sizes(*work):
         finer = _level(image, rough if level is None else level.image[None], hole, size)
         if finer is None:
@@ -87,7 +87,7 @@ def _found(image: Tensor, hole: Tensor, work: tuple[int, ...]) -> _Level | None:
 def _copied(level: _Level, image: Tensor, hole: Tensor) -> Tensor:
     """The matches of a smaller size carried out on the picture itself: each pixel from where its patches point."""
     (height, width), (h, w) = image.shape[-2:], level.image.shape[-2:]
-    y, x = (grow(hole[None, None].float(), RADIUS)[0, 0] > 0).nonzero(as_tuple=True)
+    y, x = (dilate(hole[None, None].float(), RADIUS)[0, 0] > 0).nonzero(as_tuple=True)
     field = torch.full((h * w,), -1).scatter(0, level.targets, level.matches).view(h, w)
     total, summed = torch.zeros(len(y)), torch.zeros(3, len(y))
     for dy, dx in NEIGHBOURS:
@@ -114,7 +114,7 @@ def _seamless(vote: tuple[Tensor, Tensor], image: Tensor, hole: Tensor) -> Tenso
     size = [round(side / scale) for side in hole.shape]
     share = F.interpolate(ring, size, mode="area").clamp_min(1e-6)
     small = F.interpolate(ring * (image - painted), size, mode="area") / share
-    shift = fill_smooth(small, (share > 1e-3).to(image))
+    shift = push_pull(small, (share > 1e-3).to(image))
     return torch.where(reached, painted + F.interpolate(shift, hole.shape, mode="bilinear")[0], image)
 
 
@@ -130,7 +130,7 @@ def _level(image: Tensor, current: Tensor, hole: Tensor, size: tuple[int, int]) 
     inner = F.interpolate(current, size, mode="area" if current.shape[-1] > size[1] else "bilinear")
     small = torch.where(small_hole, inner, F.interpolate(image, size, mode="area"))
     inside = F.pad(torch.ones(1, 1, size[0] - 2 * RADIUS, size[1] - 2 * RADIUS), (RADIUS,) * 4) > 0
-    near = grow(small_hole.float(), RADIUS)
+    near = dilate(small_hole.float(), RADIUS)
     whole = near == 0
     reach = near > 0
     allowed, targets = (whole & inside).flatten(), (reach & inside).flatten().nonzero()[:, 0]

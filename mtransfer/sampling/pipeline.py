@@ -14,8 +14,8 @@ from torch import Tensor
 
 from mtransfer.errors import InputError, ModelError
 from mtransfer.flow.estimator import FlowModel
-from mtransfer.sampling.composite import Draft, blend, make_draft
-from mtransfer.sampling.context import Callback, Plan, build_denoiser, nothing_known, unguided
+from mtransfer.sampling.composite import WarpComposite, blend, make_composite
+from mtransfer.sampling.context import Callback, SamplingContext, build_denoiser, nothing_known, unguided
 from mtransfer.sampling.ddim import ddim_timesteps
 from mtransfer.sampling.denoiser import Prompt
 from mtransfer.sampling.guidance import Energy, EnergyTerm
@@ -37,7 +37,7 @@ class MotionGuidedOutput(BaseOutput):
     """
 
     images: Any
-    draft: Draft
+    draft: WarpComposite
     energy: Energy | None
     evaluations: int
 
@@ -111,7 +111,7 @@ class MotionGuidedPipeline(DiffusionPipeline):
         draft = _drafts(photo, flow, mask, background)
         if settings.steps == 0:
             return MotionGuidedOutput(_as_type(draft.image, output_type), draft, None, 0)
-        plan = Plan(self, photo, flow, draft, settings, generator, noise, carried)
+        plan = SamplingContext(self, photo, flow, draft, settings, generator, noise, carried)
         eps = plan.denoiser(self.encode_prompt(prompt, negative_prompt, settings.guidance_scale))
         guidance = plan.guidance(flow_model or _embedded_flow_model(settings, self._execution_device), energy_terms)
         energy, evaluations, step = None, 0, None
@@ -216,12 +216,14 @@ def as_ddim(scheduler: Any) -> DDIMScheduler:
     return DDIMScheduler(**schedule, clip_sample=False, thresholding=False, set_alpha_to_one=False, steps_offset=1)
 
 
-def _drafts(photo: Tensor, flow: Tensor, mask: Tensor, background: Tensor | None) -> Draft:
+def _drafts(photo: Tensor, flow: Tensor, mask: Tensor, background: Tensor | None) -> WarpComposite:
     """The drafts of a batch as one."""
     behind = [None] * len(photo) if background is None else list(background.to(photo).split(1))
     items = zip(photo.split(1), flow.split(1), mask.split(1), behind, strict=True)
-    drafts = [make_draft(*item) for item in items]
-    return Draft(**{part.name: torch.cat([getattr(draft, part.name) for draft in drafts]) for part in fields(Draft)})
+    drafts = [make_composite(*item) for item in items]
+    return WarpComposite(
+        **{part.name: torch.cat([getattr(draft, part.name) for draft in drafts]) for part in fields(WarpComposite)}
+    )
 
 
 def _embedded_flow_model(settings: SamplerSettings, device: torch.device) -> FlowModel:

@@ -12,6 +12,7 @@ from mtransfer.errors import InputError
 PACKAGE = Path(__file__).parents[1]
 TRAINED = 1000  # noise levels of the schedule that settings count in
 SMALLEST_LOOK_PX = 32  # at which guidance still sees something
+OLD_NAMES = {"relative": "scale_by_noise_norm", "rounding": "charbonnier_eps"}
 REFUSED = "refused"  # type of an error whose message is the whole line
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -30,11 +31,13 @@ class SamplerSettings(BaseModel):
     guidance_scale: float = Field(ge=0, description="classifier-free guidance scale of the prompt")
     recursions: int = Field(ge=1, description="evaluations a step [K]")
     weight: float = Field(ge=0, description="weight of the energy's gradient [s]; 0: no motion guidance")
-    relative: bool = Field(description="weight counts in sizes of the noise estimate, so it suits any step count")
+    scale_by_noise_norm: bool = Field(
+        description="weight counts in sizes of the noise estimate, so it suits any step count"
+    )
     w_flow: float = Field(ge=0, description="weight of the flow term [lambda_flow]")
     w_color: float = Field(ge=0, description="weight of the colour term [lambda_color]")
     occlusion: bool = Field(description="leave what the motion hides out of the colour term [m_occ]")
-    clip: float = Field(ge=0, description="greatest norm of the guidance an image, relative or not [c_g]; 0: none")
+    clip: float = Field(ge=0, description="greatest norm of the guidance an image, so scaled or not [c_g]; 0: none")
     through_denoiser: bool = Field(description="gradient through the denoiser (paper) or at the clean estimate (fast)")
     window: tuple[Share, Share] = Field(description="shares of the steps between which guidance acts")
     subject_until: Share = Field(
@@ -43,11 +46,21 @@ class SamplerSettings(BaseModel):
     crop: bool = Field(description="sample a window around what may change, not the whole photo")
     snap_mask: bool = Field(description="draw a mask that is given, and misses the picture's edges, to them")
     edit_mask: bool = Field(description="hold all outside the edit region to the photo while sampling [m]")
-    rounding: float = Field(ge=0, description="of 1: colour differences smaller than this weigh little; 0: L1 (paper)")
+    charbonnier_eps: float = Field(
+        ge=0, description="of 1: colour differences smaller than this weigh little; 0: L1 (paper)"
+    )
     oracle_flow: bool = Field(description="colour term along the target flow instead of the flow that is found")
     guidance_side_px: int = Field(ge=0, description="long side at which RAFT looks while guiding; 0: the sampler's own")
     flow_updates: int = Field(ge=1, le=32, description="RAFT updates in guidance")
     flow_levels: int = Field(ge=1, le=3, description="RAFT sizes in guidance, coarse to fine")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_their_names_now(cls, values: Any) -> Any:
+        """Recipes of before name two settings otherwise."""
+        return (
+            {OLD_NAMES.get(name, name): value for name, value in values.items()} if isinstance(values, dict) else values
+        )
 
     @model_validator(mode="after")
     def _each_does_something(self) -> Self:
@@ -67,6 +80,11 @@ class SamplerSettings(BaseModel):
     def from_preset(cls, name: str, **changes: Any) -> Self:
         """The settings of a preset, some of them changed. Raises InputError for a preset that is not there."""
         return cls.model_validate(load_preset(name) | changes)
+
+
+def by_names_now(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings under their names of today, where a recipe of before says them."""
+    return {OLD_NAMES.get(name, name): value for name, value in values.items()}
 
 
 def visited(steps: int, start_t: int, trained: int = TRAINED) -> list[int]:

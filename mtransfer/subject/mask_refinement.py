@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtransfer.flow.interpolate import fill_motion
-from mtransfer.flow.warp import grow, shrink
+from mtransfer.flow.warp import dilate, erode
 from mtransfer.media.quantize import to_uint8
 from mtransfer.subject.grabcut import WORK_SIDE_PX, cut_out, mask_seed
 
@@ -90,7 +90,7 @@ def snapped_along(
 def enlarge_mask(image: Float[Tensor, "3 H W"], mask: Float[Tensor, "1 h w"]) -> Float[Tensor, "1 H W"]:
     """A binary mask at the size of its picture, soft-edged, in [0,1]; away from its outline it stays what it is."""
     guide = F.interpolate(image[None], mask.shape[-2:], mode="area")
-    outline = grow(mask[None], REACH_PX) * grow(1 - mask[None], REACH_PX)
+    outline = dilate(mask[None], REACH_PX) * dilate(1 - mask[None], REACH_PX)
     slope, offset = _coefficients(guide, mask[None])
     large = F.interpolate(
         torch.cat([slope, offset, mask[None], outline], dim=1), image.shape[-2:], mode="bilinear", align_corners=False
@@ -112,7 +112,7 @@ def _at_working_size(image: Tensor, mask: Tensor) -> NDArray[np.bool_]:
 def _distance_px(first: Tensor, second: Tensor) -> float:
     """How far apart two outlines lie on average: the area between them by the first one's length."""
     one, other = first > 0.5, second > 0.5
-    length = (grow(one.float(), 1) > 0) & ~one
+    length = (dilate(one.float(), 1) > 0) & ~one
     return float((one ^ other).sum() / length.sum().clamp_min(1))
 
 
@@ -126,7 +126,7 @@ def _edges(image: Float[Tensor, "1 3 H W"]) -> Float[Tensor, "1 1 H W"]:
 def _along(edges: Tensor, mask: Tensor) -> float:
     """The mean of `edges` on both sides of a mask's outline; 0 where it has none."""
     inside = (mask > 0.5).to(edges)
-    outline = grow(inside, 1) - shrink(inside, 1)
+    outline = dilate(inside, 1) - erode(inside, 1)
     return float((edges * outline).sum() / outline.sum().clamp_min(1))
 
 

@@ -75,9 +75,11 @@ def test_a_pass_that_is_too_large_is_made_one_by_one(home, monkeypatch) -> None:
 
 def test_a_broken_photo_fails_alone_in_its_pass(home) -> None:
     (home / "photos" / "p1.png").write_bytes(b"no picture")
-    crew = HereCrew()
-    tally = run_here(find_items("clips", "photos", "all"), "out", crew=crew, batch_size=3, preset="fast", sampler=FEW)
-    assert [len(task["items"]) for task in crew.tasks] == [3]
+    workers = HereCrew()
+    tally = run_here(
+        find_items("clips", "photos", "all"), "out", workers=workers, batch_size=3, preset="fast", sampler=FEW
+    )
+    assert [len(task["items"]) for task in workers.tasks] == [3]
     assert (tally.done, tally.failed) == (2, 1)
     states = {entry.photo: entry.state for entry in entries(home / "out" / MANIFEST)}
     assert states == {"p0.png": "done", "p1.png": "failed", "p2.png": "done"}
@@ -96,8 +98,8 @@ class LosingCrew(HereCrew):
 
 
 def test_items_of_a_lost_pass_are_made_one_by_one(home) -> None:
-    crew = LosingCrew()
-    run_here(find_items("clips", "photos", "all"), "out", crew=crew, batch_size=2)
-    assert [len(task["items"]) for task in crew.tasks] == [2, 1, 1, 1]
+    workers = LosingCrew()
+    run_here(find_items("clips", "photos", "all"), "out", workers=workers, batch_size=2)
+    assert [len(task["items"]) for task in workers.tasks] == [2, 1, 1, 1]
     check_whole(home / "out", 3)
     assert sorted(entry.attempts for entry in entries(home / "out" / MANIFEST)) == [1, 2, 2]

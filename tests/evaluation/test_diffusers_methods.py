@@ -14,7 +14,7 @@ from mtransfer.evaluation import diffusers_methods
 from mtransfer.evaluation.methods import Problem, missing, run_method
 from mtransfer.flow.field import translate_flow
 from mtransfer.flow.loading import load_flow_model
-from mtransfer.sampling.composite import make_draft
+from mtransfer.sampling.composite import make_composite
 from mtransfer.sampling.loading import load_pipeline
 
 CPU = torch.device("cpu")
@@ -57,7 +57,7 @@ def test_an_instruction_changes_the_picture_and_the_seed_counts(folders, problem
 def test_inpainting_paints_the_old_place_and_leaves_the_rest(folders, problem) -> None:
     photo, flow, mask = problem.photo, problem.flow, problem.mask
     made = diffusers_methods.inpaint(photo, flow, mask, "grass", folders["inpaint"], device=CPU, steps=FEW)
-    draft = make_draft(photo, flow, mask)
+    draft = make_composite(photo, flow, mask)
     outside = draft.edit == 0
     assert torch.equal(made[outside.expand_as(made)], photo[outside.expand_as(made)])
     assert float((made - draft.image).abs()[..., 50:70, 30:40].mean()) > 0.02

@@ -8,7 +8,7 @@ from mtransfer.evaluation.methods import METHODS, Problem, run_method
 from mtransfer.evaluation.metrics import region_masks, vacated_residue
 from mtransfer.flow.field import translate_flow
 from mtransfer.flow.loading import load_flow_model
-from mtransfer.sampling.composite import make_draft
+from mtransfer.sampling.composite import make_composite
 from mtransfer.sampling.loading import load_pipeline
 
 CPU = torch.device("cpu")
@@ -41,7 +41,7 @@ def test_a_method_makes_an_edit(name, problem, tools) -> None:
     assert result.shape == problem.photo.shape
     assert 0 <= float(result.min()) <= float(result.max()) <= 1
     assert (evaluations > 0) == (name == "fast")
-    outside = make_draft(problem.photo, problem.flow, problem.mask, problem.photo).edit == 0
+    outside = make_composite(problem.photo, problem.flow, problem.mask, problem.photo).edit == 0
     assert float(((result - problem.photo).abs() * outside).max()) < 1 / 255  # Telea works on bytes
     if name != "sdedit_photo":
         assert orange(result, 74) > 0.3

@@ -37,7 +37,7 @@ from mtransfer.evaluation.metrics import (
 from mtransfer.evaluation.texture import seam_jump
 from mtransfer.flow.estimator import DisFlow
 from mtransfer.flow.field import affine_flow, translate_flow
-from mtransfer.flow.warp import forward_warp, grow, pixel_grid
+from mtransfer.flow.warp import dilate, forward_warp, pixel_grid
 
 SIZE = (96, 128)
 
@@ -153,7 +153,7 @@ def test_the_regions_are_the_places_of_the_motion() -> None:
     assert bool((REGIONS.background * torch.maximum(MASK, target) == 0).all())
     assert bool((REGIONS.background * REGIONS.seam == 0).all())
     assert 0.2 < float(REGIONS.background.mean()) < 0.9
-    assert bool((REGIONS.seam <= grow(target, 3)).all())
+    assert bool((REGIONS.seam <= dilate(target, 3)).all())
     assert 0.3 < float((REGIONS.seam * target).sum() / REGIONS.seam.sum()) < 0.7
 
 
@@ -231,7 +231,7 @@ def test_nothing_vacated_has_no_residue() -> None:
 
 
 def test_a_pasted_look_is_a_jump_at_the_seam() -> None:
-    rim = REGIONS.subject * grow(1 - REGIONS.subject, 2)
+    rim = REGIONS.subject * dilate(1 - REGIONS.subject, 2)
     patch = torch.where(REGIONS.background > 0.5, TRUTH, TRUTH + 0.15)
     assert seam_jump(TRUTH, REGIONS.subject, PHOTO, MASK) == pytest.approx(1, abs=0.35)
     assert seam_jump(TRUTH * (1 - rim), REGIONS.subject, TRUTH) > 1.5

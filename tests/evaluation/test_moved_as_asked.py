@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mtransfer.evaluation.moved_as_asked import in_words, moved_as_asked, within_px
 from mtransfer.flow.field import affine_flow, translate_flow
-from mtransfer.sampling.composite import make_draft
+from mtransfer.sampling.composite import make_composite
 from mtransfer.strict_json import strict_json
 
 SMALL, LARGE = (8, 4), (64, 0)  # pixels; the second is a quarter of the width
@@ -26,7 +26,7 @@ def noise(seed: int, strength: float) -> Tensor:
 
 @MOTIONS
 def test_the_true_picture_and_the_draft_moved_as_asked(dx: int, dy: int) -> None:
-    truth, draft = paste(BACKGROUND, SUBJECT, MASK, dx, dy), make_draft(PHOTO, asked(dx, dy), MASK).image
+    truth, draft = paste(BACKGROUND, SUBJECT, MASK, dx, dy), make_composite(PHOTO, asked(dx, dy), MASK).image
     for right in (truth, draft, (truth + noise(1, 0.05)).clamp(0, 1)):
         assert moved_as_asked(PHOTO, right, asked(dx, dy), MASK) > 0.9
 
@@ -56,7 +56,7 @@ def test_a_plain_subject_cannot_be_measured(strength: float) -> None:
 
 def test_a_turned_subject_is_measured() -> None:
     flow = affine_flow(SCENE_SIZE, (90, 96), rotate_deg=30).flow * MASK
-    assert moved_as_asked(PHOTO, make_draft(PHOTO, flow, MASK).image, flow, MASK) > 0.9
+    assert moved_as_asked(PHOTO, make_composite(PHOTO, flow, MASK).image, flow, MASK) > 0.9
     assert (moved_as_asked(PHOTO, PHOTO, flow, MASK) or 0) < 0.2
 
 

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mtransfer.flow.field import affine_flow
-from mtransfer.flow.interpolate import fill_motion, fill_smooth
+from mtransfer.flow.interpolate import fill_motion, push_pull
 from mtransfer.flow.warp import pixel_grid
 
 SIZE = (48, 64)
@@ -25,26 +25,26 @@ def noise(height: int = SIZE[0], width: int = SIZE[1], channels: int = 3) -> Ten
 def test_a_constant_fills_everything_from_a_single_pixel(height, width, where, value) -> None:
     weight = torch.zeros(1, 1, height, width)
     weight.view(-1)[where % weight.numel()] = 1
-    filled = fill_smooth(torch.where(weight > 0, value, 99.0), weight)
+    filled = push_pull(torch.where(weight > 0, value, 99.0), weight)
     torch.testing.assert_close(filled, torch.full_like(filled, value), atol=1e-4, rtol=1e-4)
 
 
 def test_what_lies_in_the_hole_does_not_matter() -> None:
     weight = known_outside(10, 30, 20, 45)
-    torch.testing.assert_close(fill_smooth(noise() * weight, weight), fill_smooth(noise() + 9 * (1 - weight), weight))
+    torch.testing.assert_close(push_pull(noise() * weight, weight), push_pull(noise() + 9 * (1 - weight), weight))
 
 
 def test_known_values_are_untouched() -> None:
     weight = known_outside(10, 30, 20, 45)
-    filled = fill_smooth(noise(), weight)
+    filled = push_pull(noise(), weight)
     assert torch.equal(filled * weight, noise() * weight)
-    assert torch.equal(fill_smooth(noise(), torch.ones(1, 1, *SIZE)), noise())
+    assert torch.equal(push_pull(noise(), torch.ones(1, 1, *SIZE)), noise())
 
 
 def test_a_ramp_continues_through_a_hole() -> None:
     ramp = pixel_grid(torch.zeros(1, 1, *SIZE)) / 64
     weight = known_outside(14, 30, 20, 36)
-    gap = (fill_smooth(ramp * weight, weight) - ramp).abs()
+    gap = (push_pull(ramp * weight, weight) - ramp).abs()
     assert gap.max() < 0.06  # of a ramp of 0.25 across the hole
     assert gap[..., 20:24, 26:30].max() < 0.02
 
@@ -52,7 +52,7 @@ def test_a_ramp_continues_through_a_hole() -> None:
 def test_a_hole_takes_the_colours_of_its_own_sides() -> None:
     values = torch.zeros(1, 1, *SIZE)
     values[..., 32:] = 1
-    row = fill_smooth(values, known_outside(18, 30, 24, 40))[0, 0, 24, 24:40]
+    row = push_pull(values, known_outside(18, 30, 24, 40))[0, 0, 24, 24:40]
     assert row[0] < 0.15
     assert row[-1] > 0.85
     assert bool((row.diff() > -1e-3).all())
@@ -63,7 +63,7 @@ def test_filled_values_stay_between_the_known_ones(seed) -> None:
     weight = (torch.rand(1, 1, 23, 31, generator=torch.Generator().manual_seed(seed)) < 0.1).float()
     weight[..., 3, 5] = 1
     values = noise(23, 31)
-    filled = fill_smooth(values, weight)
+    filled = push_pull(values, weight)
     known = values[(weight > 0).expand_as(values)]
     assert known.min() - 1e-5 <= filled.min()
     assert filled.max() <= known.max() + 1e-5
@@ -72,16 +72,16 @@ def test_filled_values_stay_between_the_known_ones(seed) -> None:
 def test_no_value_is_lost_with_a_whiff_of_knowledge() -> None:
     weight = torch.zeros(1, 1, 257, 130)
     weight[..., 256, 0] = 1e-3
-    filled = fill_smooth(torch.full((1, 2, 257, 130), 0.5), weight)
+    filled = push_pull(torch.full((1, 2, 257, 130), 0.5), weight)
     torch.testing.assert_close(filled, torch.full_like(filled, 0.5), atol=1e-3, rtol=0)
 
 
 def test_images_of_a_batch_are_filled_apart() -> None:
     weight = torch.cat([known_outside(10, 30, 20, 45), known_outside(5, 9, 3, 60)])
     values = torch.cat([noise(), 1 - noise()])
-    together = fill_smooth(values, weight)
+    together = push_pull(values, weight)
     for i in range(2):
-        torch.testing.assert_close(together[i : i + 1], fill_smooth(values[i : i + 1], weight[i : i + 1]))
+        torch.testing.assert_close(together[i : i + 1], push_pull(values[i : i + 1], weight[i : i + 1]))
 
 
 def known_part(size: tuple[int, int]) -> torch.Tensor:

@@ -151,3 +151,10 @@ def test_recipes_cannot_be_changed_and_come_back_from_their_own_record() -> None
 @pytest.mark.parametrize("kind", [TransferRecipe, EditRecipe])
 def test_every_field_has_words_for_the_help(kind: type[Recipe]) -> None:
     assert all(info.description for info in kind.model_fields.values())
+
+
+def test_settings_of_before_are_read_by_their_names_of_then() -> None:
+    stored = {"photo": "a.png", "preset": "fast", "sampler": {"rounding": 0.5, "relative": False}}
+    read = EditRecipe.build({}, [], stored).sampler
+    assert (read.charbonnier_eps, read.scale_by_noise_norm) == (0.5, False)
+    assert EditRecipe.build({}, ["sampler.charbonnier_eps=0.1"], stored).sampler.charbonnier_eps == 0.1

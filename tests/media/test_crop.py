@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from mtransfer.flow.field import translate_flow
 from mtransfer.media.crop import WHOLE, swept, window
-from mtransfer.sampling.composite import make_draft
+from mtransfer.sampling.composite import make_composite
 
 
 def changing(top: int, bottom: int, left: int, right: int, size=(600, 900)) -> torch.Tensor:
@@ -55,7 +55,7 @@ def test_a_draft_is_the_same_wherever_the_window_lies() -> None:
     for photo, top, left in ((small, 40, 40), (large, 120, 130)):
         mask = changing(top, top + 30, left, left + 40, (photo.shape[-2], photo.shape[-1]))
         flow = translate_flow((photo.shape[-2], photo.shape[-1]), 30, 10).flow * mask
-        drafts.append(make_draft(photo, flow, mask, photo))
+        drafts.append(make_composite(photo, flow, mask, photo))
     moved = drafts[1].target[..., 80:-80, 90:-90]
     torch.testing.assert_close(drafts[0].target, moved)
     inside = (moved > 0.5).expand_as(small)

@@ -29,6 +29,7 @@ def subject() -> Subject:
 
 
 def edited(**given) -> FlowField:
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     return edit_field(EditMotion(**given), photo(), subject())[1]
 
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mtransfer.flow.field import affine_flow, translate_flow
-from mtransfer.flow.warp import grow
-from mtransfer.sampling.composite import FEATHER_PX, Draft, blend, feather, make_draft, take_out
+from mtransfer.flow.warp import dilate
+from mtransfer.sampling.composite import FEATHER_PX, WarpComposite, blend, feather, make_composite, remove_subject
 
 SIZE = (72, 96)
 
@@ -33,8 +33,8 @@ def redness(image: Tensor) -> Tensor:
     return image[:, :1] - image[:, 1:2]
 
 
-def moved(dx: float, dy: float) -> Draft:
-    return make_draft(red_square(), translate_flow(SIZE, dx, dy).flow * square(), square())
+def moved(dx: float, dy: float) -> WarpComposite:
+    return make_composite(red_square(), translate_flow(SIZE, dx, dy).flow * square(), square())
 
 
 @given(st.integers(-20, 20), st.integers(-15, 15))
@@ -60,7 +60,7 @@ def test_the_old_place_looks_like_what_is_around_it() -> None:
 @pytest.mark.parametrize("motion", [{"translate_px": (12.5, -7.25)}, {"rotate_deg": 40}, {"scale": 1.4}])
 def test_pixels_outside_the_edit_are_the_photos_own(motion) -> None:
     flow = affine_flow(SIZE, (45.5, 36.5), **motion).flow
-    draft = make_draft(red_square(), flow * square(), square())
+    draft = make_composite(red_square(), flow * square(), square())
     outside = (draft.edit == 0).expand(1, 3, -1, -1)
     assert outside.float().mean() > 0.5
     assert torch.equal(draft.image[outside], red_square()[outside])
@@ -81,7 +81,7 @@ def test_the_masks_say_what_is_what() -> None:
 
 
 def test_a_still_subject_stays_where_it_is() -> None:
-    draft = make_draft(red_square(), torch.zeros(1, 2, *SIZE), square())
+    draft = make_composite(red_square(), torch.zeros(1, 2, *SIZE), square())
     gap = ((draft.image - red_square()) * square()).abs()
     assert gap.max() < 1e-4
 
@@ -94,14 +94,14 @@ def test_a_subject_that_leaves_the_picture_is_gone() -> None:
 
 def test_a_photo_that_moves_whole_has_nothing_to_fill_from() -> None:
     mask = torch.ones(1, 1, *SIZE)
-    draft = make_draft(red_square(), translate_flow(SIZE, 10, 0).flow, mask)
+    draft = make_composite(red_square(), translate_flow(SIZE, 10, 0).flow, mask)
     torch.testing.assert_close(draft.image[..., 10:], red_square()[..., :-10], atol=1e-3, rtol=0)
-    assert torch.equal(take_out(red_square(), mask), red_square())
+    assert torch.equal(remove_subject(red_square(), mask), red_square())
 
 
 @given(st.integers(0, 6))
 def test_growing_widens_by_whole_pixels(width_px) -> None:
-    grown = grow(square(), width_px)[0, 0, 36].nonzero().flatten()
+    grown = dilate(square(), width_px)[0, 0, 36].nonzero().flatten()
     assert grown.tolist() == list(range(34 - width_px, 58 + width_px))
 
 
@@ -135,5 +135,5 @@ def test_a_soft_edge_does_not_take_along_what_was_behind_it() -> None:
     x = torch.arange(SIZE[1]).view(1, 1, 1, -1)
     behind = torch.where(x < 60, torch.ones(1, 3, *SIZE), blue)  # white where it was, blue where it goes
     photo = soft * red + (1 - soft) * behind
-    draft = make_draft(photo, translate_flow(SIZE, 32, 0).flow * (soft > 0), soft, behind)
+    draft = make_composite(photo, translate_flow(SIZE, 32, 0).flow * (soft > 0), soft, behind)
     torch.testing.assert_close(draft.image, draft.target * red + (1 - draft.target) * behind, atol=0.05, rtol=0)

@@ -187,7 +187,7 @@ def test_gradient_at_x0_is_that_through_a_constant_denoiser() -> None:
 
 def test_relative_guidance_has_the_asked_share_of_the_noise_estimate() -> None:
     toy = Toy("paper_noise")
-    guide = Guide(toy.guidance(), toy.decode, [1.0], weight=0.25, through_denoiser=False, relative=True)
+    guide = Guide(toy.guidance(), toy.decode, [1.0], weight=0.25, through_denoiser=False, scale_by_noise_norm=True)
     timesteps = Timesteps([400], [0.3], [0.5])
     plain = toy.eps(toy.g["z_start"], 400).norm()
     step = next(iter(sample_steps(toy.eps, toy.g["z_start"], timesteps, draw=lambda: toy.g["noise"][0], guide=guide)))
@@ -196,7 +196,9 @@ def test_relative_guidance_has_the_asked_share_of_the_noise_estimate() -> None:
 
 def test_the_greatest_norm_bounds_relative_guidance_too() -> None:
     toy = Toy("paper_noise")
-    guide = Guide(toy.guidance(), toy.decode, [1.0], weight=0.25, clip=0.5, through_denoiser=False, relative=True)
+    guide = Guide(
+        toy.guidance(), toy.decode, [1.0], weight=0.25, clip=0.5, through_denoiser=False, scale_by_noise_norm=True
+    )
     drawn = toy.g["noise"][0]
     step = next(
         iter(sample_steps(toy.eps, toy.g["z_start"], Timesteps([400], [0.3], [0.5]), draw=lambda: drawn, guide=guide))
@@ -212,7 +214,9 @@ def test_guidance_that_leaves_all_bounds_is_said_to(relative) -> None:
     def decode(z: Tensor) -> Tensor:
         return F.interpolate(torch.einsum("oc,bchw->bohw", toy.g["W_dec"], z), scale_factor=8, mode="nearest")
 
-    guide = Guide(toy.guidance(), decode, [1.0, 1.0, 1.0], weight=1e38, through_denoiser=False, relative=relative)
+    guide = Guide(
+        toy.guidance(), decode, [1.0, 1.0, 1.0], weight=1e38, through_denoiser=False, scale_by_noise_norm=relative
+    )
     timesteps = Timesteps([600, 400, 200], [0.2, 0.4, 0.6], [0.4, 0.6, 0.9])
     with pytest.raises(InputError, match=r"^sampler.weight 1e\+38: "):
         list(sample_steps(toy.eps, toy.g["z_start"], timesteps, draw=lambda: toy.g["noise"][0], guide=guide))

@@ -8,13 +8,13 @@ from pictures import CENTRE_XY, SIDE_PX, disc, disc_photo
 from torch import Tensor
 
 from mtransfer.flow.field import FlowField, affine_flow
-from mtransfer.flow.warp import covered_mask, grow
+from mtransfer.flow.warp import covered_mask, dilate
 from mtransfer.jobs.context import Run, start
 from mtransfer.jobs.recipe import AnimateRecipe
 from mtransfer.media.crop import WHOLE
 from mtransfer.media.quantize import quantize_uint8
 from mtransfer.sampling.composite import halo_px
-from mtransfer.sampling.frames import Painter
+from mtransfer.sampling.frames import FrameRenderer
 
 MASK = disc()[None, None]
 PHOTO = quantize_uint8(disc_photo()[None])
@@ -26,9 +26,9 @@ def run(steps: int = 4) -> Run:
     return start(AnimateRecipe, AnimateRecipe.build(values, []))[0]
 
 
-def painter(*, sampled: bool) -> Painter:
+def painter(*, sampled: bool) -> FrameRenderer:
     job = run()
-    return Painter(job.tools() if sampled else None, PHOTO, MASK, WHOLE)
+    return FrameRenderer(job.tools() if sampled else None, PHOTO, MASK, WHOLE)
 
 
 def flow(right_px: float, turn_deg: float = 0.0) -> FlowField:
@@ -42,7 +42,7 @@ def silent(pipe: object, step: int, t: int, values: dict) -> None:
 
 def vacated(field: FlowField) -> Tensor:
     """Where the disc was and neither it nor its halo is any longer."""
-    return (MASK > 0) & (grow((covered_mask(field.flow, MASK) > 0).float(), halo_px(PHOTO) + 7) == 0)
+    return (MASK > 0) & (dilate((covered_mask(field.flow, MASK) > 0).float(), halo_px(PHOTO) + 7) == 0)
 
 
 @pytest.mark.parametrize("sampled", [False, True])
@@ -53,10 +53,10 @@ def test_without_motion_a_frame_is_the_photo(sampled) -> None:
 @pytest.mark.parametrize("sampled", [False, True])
 def test_a_frame_shows_the_subject_moved_and_nothing_else(sampled) -> None:
     frame = painter(sampled=sampled).paint(flow(40), silent)
-    inside = grow(1 - disc(40)[None, None], 4) == 0
+    inside = dilate(1 - disc(40)[None, None], 4) == 0
     shifted = torch.roll(PHOTO, 40, dims=-1)
     assert (frame - shifted).abs()[:, :, inside[0, 0]].mean() < 0.03
-    away = grow(torch.maximum(MASK, disc(40)[None, None]), 20) == 0
+    away = dilate(torch.maximum(MASK, disc(40)[None, None]), 20) == 0
     assert torch.equal(frame[:, :, away[0, 0]], PHOTO[:, :, away[0, 0]])
     assert torch.equal(frame, quantize_uint8(frame))
 

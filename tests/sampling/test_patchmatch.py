@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtransfer.flow.interpolate import fill_smooth
+from mtransfer.flow.interpolate import push_pull
 from mtransfer.sampling.patchmatch import fill_exemplar
 
 SIZE = 128
@@ -43,7 +43,7 @@ def error(filled: Tensor, truth: Tensor, where: Tensor) -> float:
 def test_a_pattern_goes_on_through_the_hole(size) -> None:
     picture, where = stripes(size, size / 16), hole(size)
     filled = fill_exemplar(painted_red(picture, where), where)
-    smooth = fill_smooth(painted_red(picture, where), 1 - where)
+    smooth = push_pull(painted_red(picture, where), 1 - where)
     assert error(filled, picture, where) < 0.25 * error(smooth, picture, where)
 
 
@@ -51,7 +51,7 @@ def test_grain_stays_grain() -> None:
     picture, where = grain(), hole()
     filled = fill_exemplar(painted_red(picture, where), where)
     assert 0.5 < gradient_energy(filled, where) / gradient_energy(picture, where) < 1.5
-    smooth = fill_smooth(painted_red(picture, where), 1 - where)
+    smooth = push_pull(painted_red(picture, where), 1 - where)
     assert gradient_energy(smooth, where) < 0.2 * gradient_energy(picture, where)
 
 
@@ -87,4 +87,4 @@ def test_a_hole_that_leaves_no_whole_patch_is_filled_smoothly() -> None:
     picture, where = grain(), torch.ones(1, 1, SIZE, SIZE)
     where[..., :3] = 0
     filled = fill_exemplar(picture, where)
-    torch.testing.assert_close(filled, fill_smooth(picture, 1 - where))
+    torch.testing.assert_close(filled, push_pull(picture, 1 - where))

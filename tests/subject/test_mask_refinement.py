@@ -6,7 +6,7 @@ from torch import Tensor
 from benchmarks.motionbench import Case, load_cases
 from mtransfer.evaluation.metrics import fidelity, region_masks
 from mtransfer.flow.field import affine_flow
-from mtransfer.flow.warp import grow, pixel_grid, shrink
+from mtransfer.flow.warp import dilate, erode, pixel_grid
 from mtransfer.sampling.loading import load_pipeline
 from mtransfer.sampling.settings import SamplerSettings
 from mtransfer.subject.mask_refinement import REACH_PX, enlarge_mask, snapped, snapped_along
@@ -32,8 +32,8 @@ def overlap(first: Tensor, second: Tensor) -> float:
 
 
 FAULTY = {
-    "too large": grow(disc()[None], 6)[0],
-    "too small": shrink(disc()[None], 6)[0],
+    "too large": dilate(disc()[None], 6)[0],
+    "too small": erode(disc()[None], 6)[0],
     "shifted": disc().roll((5, -4), (1, 2)),
 }
 
@@ -113,7 +113,7 @@ def test_the_outline_follows_the_large_pictures_edges() -> None:
 
 
 def test_an_outline_that_is_a_pixel_off_comes_nearer() -> None:
-    off = grow(small_mask()[None], 1)[0]
+    off = dilate(small_mask()[None], 1)[0]
     plain = F.interpolate(off[None], LARGE, mode="bilinear", align_corners=False)[0]
     error = (enlarge_mask(picture(), off) - large_disc()).abs().sum()
     assert float(error) < 0.7 * float((plain - large_disc()).abs().sum())
@@ -121,8 +121,8 @@ def test_an_outline_that_is_a_pixel_off_comes_nearer() -> None:
 
 def test_away_from_the_outline_nothing_changes() -> None:
     drawn, wide = enlarge_mask(picture(), small_mask()), 4 * (REACH_PX + 2)
-    assert bool((drawn[grow(1 - large_disc()[None], wide)[0] == 0] == 1).all())
-    assert bool((drawn[grow(large_disc()[None], wide)[0] == 0] == 0).all())
+    assert bool((drawn[dilate(1 - large_disc()[None], wide)[0] == 0] == 1).all())
+    assert bool((drawn[dilate(large_disc()[None], wide)[0] == 0] == 0).all())
 
 
 def test_without_edges_the_mask_is_as_it_was() -> None:

@@ -30,7 +30,7 @@ from mtransfer.jobs.render import SURROUNDINGS_SHARE
 from mtransfer.jobs.transfer import edit, prepare_edit, prepare_transfer
 from mtransfer.log import Report, say
 from mtransfer.media.crop import WHOLE, window
-from mtransfer.sampling.composite import blend, make_draft
+from mtransfer.sampling.composite import blend, make_composite
 from mtransfer.sampling.highres import model_size
 from mtransfer.sampling.loading import STABLE_DIFFUSION_SIDE_PX, model_side_px
 from mtransfer.sampling.settings import SamplerSettings
@@ -193,9 +193,9 @@ class _Work:
     def _by_model(self, name: str) -> Tensor:
         """In a window about the edit, at the model's size; what it changed is added to what it began with."""
         photo, flow, mask = self.edit.photo, self.edit.flow, self.edit.mask
-        region = make_draft(photo, flow, mask, photo).edit
+        region = make_composite(photo, flow, mask, photo).edit
         # Of dragging nothing is the photo's: on top of the photo's own detail the old outlines would show.
-        begun = make_draft(photo, flow, mask).image if name == "inpaint" else photo * (name != "drag")
+        begun = make_composite(photo, flow, mask).image if name == "inpaint" else photo * (name != "drag")
         side = STABLE_DIFFUSION_SIDE_PX if name in diffusers_methods.MODELS else model_side_px(self.recipe.model)
         rows, columns = WHOLE if name == "instruct" else window(region, SURROUNDINGS_SHARE, side)
         own, moved, inside, start = (each[..., rows, columns] for each in (photo, flow, mask, begun))

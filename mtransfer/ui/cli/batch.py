@@ -15,7 +15,7 @@ from mtransfer.errors import InputError, MTransferError
 from mtransfer.ui.cli import console
 
 if TYPE_CHECKING:
-    from mtransfer.batch.local_workers import Crew
+    from mtransfer.batch.local_workers import Workers
     from mtransfer.batch.manifest import Entry
     from mtransfer.batch.plan import Batch, Tally
     from mtransfer.batch.scheduler import MakeCrew
@@ -128,15 +128,15 @@ def _record_path(output: str, manifest: Path | None) -> Path:
 
 def _crew(asked: "Batch", workers: int | None, cluster: str | None, timeout: float) -> "MakeCrew":
     if cluster is not None:
-        from mtransfer.batch.ray_workers import cluster_crew
+        from mtransfer.batch.ray_workers import ray_workers
 
-        return cluster_crew(cluster, workers, timeout, asked.values["device"])
+        return ray_workers(cluster, workers, timeout, asked.values["device"])
 
-    def make(inherited: list[int]) -> contextlib.AbstractContextManager["Crew"]:
-        from mtransfer.batch.local_workers import LocalCrew
+    def make(inherited: list[int]) -> contextlib.AbstractContextManager["Workers"]:
+        from mtransfer.batch.local_workers import LocalWorkers
 
         count = workers or default_workers(asked.values["device"])
-        return contextlib.closing(LocalCrew(count, threads_each(count), timeout, inherited))
+        return contextlib.closing(LocalWorkers(count, threads_each(count), timeout, inherited))
 
     return make
 

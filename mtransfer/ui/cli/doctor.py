@@ -1,4 +1,4 @@
-"""What is installed, what is on this disk, what would be used, and what is broken with the way to mend it."""
+"""What is installed, what is on this disk, what would be used, and what is broken with the way to fix it."""
 
 import importlib
 import os
@@ -35,7 +35,7 @@ LITTLE_SPACE_BYTES = 200 * 10**6
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: its name, its state, what was found in one line, and how to mend it (empty: no need).
+    """One thing looked at: its name, its state, what was found in one line, and how to fix it (empty: no need).
 
     `missing` is something that can be had and is not needed; only `broken` is a failure.
     """
@@ -43,7 +43,7 @@ class Finding:
     name: str
     state: Literal["ok", "missing", "broken"]
     text: str
-    mend: str = ""
+    fix: str = ""
 
 
 def examine() -> list[Finding]:
@@ -56,10 +56,10 @@ def _guarded(part: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     try:
         yield from part()
     except MTransferError as error:
-        yield Finding(part.__name__.strip("_"), "broken", str(error))  # which says the mend
+        yield Finding(part.__name__.strip("_"), "broken", str(error))  # which says the fix
     except Exception as error:
-        mend = "install mtransfer again; MTRANSFER_DEBUG=1 shows more of other commands"
-        yield Finding(part.__name__.strip("_"), "broken", _in_a_line(error), mend)
+        fix = "install mtransfer again; MTRANSFER_DEBUG=1 shows more of other commands"
+        yield Finding(part.__name__.strip("_"), "broken", _in_a_line(error), fix)
 
 
 def _python() -> Iterator[Finding]:
@@ -80,17 +80,17 @@ def _packages() -> Iterator[Finding]:
 def _package(module: str, package: str, specifier: str) -> Finding:
     from packaging.specifiers import SpecifierSet
 
-    mend = f"pip install --force-reinstall '{package}{specifier}'"
+    fix = f"pip install --force-reinstall '{package}{specifier}'"
     try:
         found = importlib.import_module(module)
     except Exception as error:
-        return Finding(package, "broken", f"cannot be imported ({_in_a_line(error)})", mend)
+        return Finding(package, "broken", f"cannot be imported ({_in_a_line(error)})", fix)
     try:
         version = metadata.version(package)
     except metadata.PackageNotFoundError:  # another build of it under another name
         version = str(getattr(found, "__version__", "unknown"))
     if version != "unknown" and not SpecifierSet(specifier).contains(version, prereleases=True):
-        return Finding(package, "broken", f"{version}, but mtransfer needs {specifier}", mend)
+        return Finding(package, "broken", f"{version}, but mtransfer needs {specifier}", fix)
     return Finding(package, "ok", version)
 
 
@@ -188,8 +188,8 @@ def _models() -> Iterator[Finding]:
             text = f"{held.entry.role}, not on this disk; about {size}"
             yield Finding(name, "missing", text, f"mtransfer models download {name}")
         elif _is_altered(held.path):
-            mend = f"remove it, then: mtransfer models download {name}"
-            yield Finding(name, "broken", f"{held.path}: not what its name says", mend)
+            fix = f"remove it, then: mtransfer models download {name}"
+            yield Finding(name, "broken", f"{held.path}: not what its name says", fix)
         else:
             yield Finding(name, "ok", f"{held.entry.role}, {size} in {held.path}")
 

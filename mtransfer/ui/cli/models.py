@@ -73,7 +73,7 @@ def model_path(name: Name, json_: Json = False) -> None:
 
 
 def doctor(json_: Json = False) -> None:
-    """Versions, devices, weights, caches, what would be used, and what is broken with the way to mend it."""
+    """Versions, devices, weights, caches, what would be used, and what is broken with the way to fix it."""
 
     def job() -> None:
         from mtransfer.ui.cli.doctor import examine
@@ -177,5 +177,5 @@ def _line(row: dict[str, Any], width: int) -> str:
 def _print_findings(findings: list["Finding"]) -> None:
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
-        mend = f" -> {finding.mend}" if finding.mend else ""
-        print(f"{finding.state:<7}  {finding.name:<{width}}  {finding.text}{mend}")
+        fix = f" -> {finding.fix}" if finding.fix else ""
+        print(f"{finding.state:<7}  {finding.name:<{width}}  {finding.text}{fix}")

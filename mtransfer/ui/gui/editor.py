@@ -21,7 +21,7 @@ from mtransfer.flow.visualize import with_flow
 from mtransfer.media.crop import Window, swept
 from mtransfer.media.photo.sizes import shrunk
 from mtransfer.motion.edit_motion import EditMotion, elementary_field
-from mtransfer.sampling.composite import FEATHER_PX, halo_px, make_draft, take_out
+from mtransfer.sampling.composite import FEATHER_PX, halo_px, make_composite, remove_subject
 from mtransfer.subject.subject import Subject, subject_from_mask
 
 PREVIEW_SIDE_PX = 256  # at which a drag is answered in some 25 ms of one core
@@ -106,7 +106,7 @@ def set_stage(image: Float[Tensor, "3 H W"], masks: Sequence[Float[Tensor, "1 H 
     photo, *small = (F.interpolate(each[None], size, mode="area") for each in (image, *masks))
     subjects = tuple(subject_from_mask(photo[0], mask[0]) for mask in small)
     mask = torch.stack(small).amax(dim=0)
-    return Stage(photo, subjects, mask, take_out(photo, mask), share)
+    return Stage(photo, subjects, mask, remove_subject(photo, mask), share)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +124,7 @@ def preview(stage: Stage, motions: Sequence[Motion], shown: Shown = "picture") -
     size = (stage.photo.shape[-2], stage.photo.shape[-1])
     if shown == "flow":
         return field, Preview(with_flow(stage.photo[0], field.flow[0]), (slice(0, size[0]), slice(0, size[1])), size)
-    draft = make_draft(stage.photo, field.flow, stage.mask, stage.background, PREVIEW_INVERTED_PX)
+    draft = make_composite(stage.photo, field.flow, stage.mask, stage.background, PREVIEW_INVERTED_PX)
     where = swept(field.flow, stage.mask, 2 * halo_px(stage.photo) + 3 * FEATHER_PX)
     return field, Preview(draft.image[0][:, where[0], where[1]], where, size)
 

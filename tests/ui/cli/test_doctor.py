@@ -36,7 +36,7 @@ def found(*, of: str = "") -> dict[str, Finding]:
 def test_on_an_empty_disk_nothing_is_broken(tmp_path) -> None:
     findings = found()
     assert {finding.state for finding in findings.values()} <= {"ok", "missing"}
-    assert all("\n" not in finding.text + finding.mend for finding in findings.values())
+    assert all("\n" not in finding.text + finding.fix for finding in findings.values())
     for name in ("python", "mtransfer", "torch", "torchvision", "diffusers", "transformers", "decord2", "av"):
         assert findings[name].state == "ok"
     assert findings["numpy"].text == metadata.version("numpy")
@@ -46,7 +46,7 @@ def test_on_an_empty_disk_nothing_is_broken(tmp_path) -> None:
     assert findings["embedded flow net"].state == "ok"
     assert findings["embedded saliency net"] == Finding("embedded saliency net", "ok", "loads")
     assert findings["sd14"].state == "missing"
-    assert findings["sd14"].mend == "mtransfer models download sd14"
+    assert findings["sd14"].fix == "mtransfer models download sd14"
     assert findings["hub cache"].text == str(tmp_path / "hub")
     assert findings["--flow-model auto"].text == "embedded"
     assert findings["cache"].text == f"0 files, 0 bytes of 2.0 GB in {tmp_path / 'cache'}"
@@ -59,7 +59,7 @@ def test_a_package_that_cannot_be_imported_is_broken(monkeypatch) -> None:
     finding = found(of="packages")["decord2"]
     assert finding.state == "broken"
     assert finding.text.startswith("cannot be imported (import of decord halted")
-    assert finding.mend == "pip install --force-reinstall 'decord2>=2'"
+    assert finding.fix == "pip install --force-reinstall 'decord2>=2'"
 
 
 def test_a_package_that_is_too_old_is_broken(monkeypatch) -> None:
@@ -92,7 +92,7 @@ def test_run_from_its_sources_any_version_will_do(monkeypatch) -> None:
 
 def test_an_old_python_is_broken(monkeypatch) -> None:
     monkeypatch.setattr(doctor.sys, "version_info", (3, 9, 1))
-    assert found(of="python")["python"].mend == "install Python 3.11 or newer"
+    assert found(of="python")["python"].fix == "install Python 3.11 or newer"
 
 
 def test_devices(monkeypatch) -> None:
@@ -106,18 +106,18 @@ def test_devices(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("driver", "built_with", "mend"),
+    ("driver", "built_with", "fix"),
     [
         (None, None, ""),
         ("/usr/bin/nvidia-smi", None, "nvidia-smi is here: install a build of torch with CUDA"),
         ("/usr/bin/nvidia-smi", "12.8", "nvidia-smi is here: install an NVIDIA driver for torch's CUDA 12.8"),
     ],
 )
-def test_a_gpu_that_torch_cannot_use_is_said(driver, built_with, mend, monkeypatch) -> None:
+def test_a_gpu_that_torch_cannot_use_is_said(driver, built_with, fix, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(doctor.shutil, "which", lambda _: driver)
     monkeypatch.setattr(torch.version, "cuda", built_with)
-    assert found(of="devices")["cuda"] == Finding("cuda", "missing", "no usable NVIDIA GPU", mend)
+    assert found(of="devices")["cuda"] == Finding("cuda", "missing", "no usable NVIDIA GPU", fix)
 
 
 def test_embedded_weights_that_do_not_load_are_broken(monkeypatch, tmp_path) -> None:
@@ -134,7 +134,7 @@ def test_embedded_weights_that_do_not_load_are_broken(monkeypatch, tmp_path) -> 
     assert [finding.state for finding in findings.values()] == ["broken"] * 4
     assert "embedded weights missing" in findings["embedded flow net"].text
     assert "nothing.onnx: embedded weights missing or broken" in findings["embedded saliency net"].text
-    assert findings["embedded model"].mend == "pip install --force-reinstall --no-deps mtransfer"
+    assert findings["embedded model"].fix == "pip install --force-reinstall --no-deps mtransfer"
 
 
 def test_recipes_that_cannot_be_read_or_are_not_there(monkeypatch, tmp_path) -> None:
@@ -144,7 +144,7 @@ def test_recipes_that_cannot_be_read_or_are_not_there(monkeypatch, tmp_path) -> 
     assert found(of="recipes")["recipes"].text == f"1 presets, 0 recipes in {tmp_path}"
     write(tmp_path / "job.toml", "this is [no toml")
     first = next(doctor._recipes())
-    assert (first.state, first.mend) == ("broken", "install mtransfer again")
+    assert (first.state, first.fix) == ("broken", "install mtransfer again")
     assert first.text.startswith(f"{tmp_path / 'job.toml'}: ")
 
 
@@ -155,7 +155,7 @@ def test_models_on_disk_and_altered_ones(tmp_path) -> None:
     assert findings["owner/own"].state == "ok"
     assert findings["raft_small"].state == "broken"
     assert findings["raft_small"].text == f"{path}: not what its name says"
-    assert findings["raft_small"].mend == "remove it, then: mtransfer models download raft_small"
+    assert findings["raft_small"].fix == "remove it, then: mtransfer models download raft_small"
 
 
 def test_offline_is_said(monkeypatch, tmp_path) -> None:
@@ -166,7 +166,7 @@ def test_offline_is_said(monkeypatch, tmp_path) -> None:
 def test_a_cache_that_cannot_be_written_is_not_needed(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("MTRANSFER_CACHE", str(write(tmp_path / "file", "") / "cache"))
     finding = found(of="cache")["cache"]
-    assert (finding.state, finding.mend) == ("missing", "set MTRANSFER_CACHE")
+    assert (finding.state, finding.fix) == ("missing", "set MTRANSFER_CACHE")
 
 
 def test_a_setting_that_is_no_size_is_broken(monkeypatch) -> None:
@@ -181,7 +181,7 @@ def test_a_full_disk_is_broken(monkeypatch) -> None:
     findings = found(of="disk")
     assert {finding.state for finding in findings.values()} == {"broken"}
     assert findings["disk here"].text == f"5.0 MB free at {Path.cwd()}"
-    assert findings["disk here"].mend == "free some space"
+    assert findings["disk here"].fix == "free some space"
 
 
 def test_what_fails_while_being_looked_at_is_broken_and_the_rest_is_looked_at() -> None:

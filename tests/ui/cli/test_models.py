@@ -184,7 +184,7 @@ def test_what_the_doctor_finds(end, monkeypatch) -> None:
         "name": "av",
         "state": "broken",
         "text": "cannot be imported",
-        "mend": "install it",
+        "fix": "install it",
     }
 
 
