@@ -58,9 +58,7 @@ class SamplerSettings(BaseModel):
     @classmethod
     def _by_their_names_now(cls, values: Any) -> Any:
         """Recipes of before name two settings otherwise."""
-        return (
-            {OLD_NAMES.get(name, name): value for name, value in values.items()} if isinstance(values, dict) else values
-        )
+        return by_names_now(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _each_does_something(self) -> Self:
