@@ -13,7 +13,7 @@ from torch import Tensor
 from mtransfer.cache import remember
 from mtransfer.errors import InputError
 from mtransfer.media.quantize import to_uint8
-from mtransfer.subject.detection.guess import save_guess
+from mtransfer.subject.detection.guess_preview import save_guess
 from mtransfer.subject.detection.mobile_sam import mobile_sam_hash
 from mtransfer.subject.detection.outline import draw_outline
 from mtransfer.subject.detection.picture import Picture

@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def _opened(request: dict[str, Any], watchdog: Watchdog) -> Any:
-    from mtransfer.media.decoding.frame_source import open_source
+    from mtransfer.media.decoding.decoder_selection import open_source
 
     os.chdir(request["folder"])  # of the process that asks, so that both call the file the same
     path = Path(request["open"])

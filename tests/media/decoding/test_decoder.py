@@ -20,14 +20,14 @@ CRASHES = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
 BREAKS = "raise KeyError('surprise')"
 PATCHED = """
 from mtransfer.media.decoding import decoder_process
-from mtransfer.media.decoding import frame_source
+from mtransfer.media.decoding import decoder_selection
 decoder_process.STALLED_S = 1.0
-real = frame_source.open_source
+real = decoder_selection.open_source
 def open_source(path, *, fast, **told):
     if fast or "always" in path.name:
         exec({what!r})
     return real(path, fast=fast, **told)
-frame_source.open_source = open_source
+decoder_selection.open_source = open_source
 decoder_process.main()
 """
 

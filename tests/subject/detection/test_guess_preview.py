@@ -4,7 +4,7 @@ import pytest
 from pictures_of_things import gradient, sample
 
 from mtransfer import cache
-from mtransfer.subject.detection.guess import save_guess
+from mtransfer.subject.detection.guess_preview import save_guess
 from mtransfer.subject.detection.picture import Picture
 
 
