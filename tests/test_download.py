@@ -14,7 +14,7 @@ from local_hub import serve
 from model_cache import snapshot, write_sd
 from tiny_sd import build_tiny_sd
 
-from mtransfer import catalog, download
+from mtransfer import catalog, download, files
 from mtransfer.catalog import KNOWN, Entry
 from mtransfer.download import Plan, carry_out, download_model, plan_for, wanted_files
 from mtransfer.errors import InputError, ModelError
@@ -208,7 +208,7 @@ def test_a_disk_that_does_not_take_it(number, words, monkeypatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(download.os, "replace", refuse)
+    monkeypatch.setattr(files.os, "replace", refuse)
     with pytest.raises(ModelError) as raised:
         download_model("net", agree)
     assert str(raised.value).endswith(words)
@@ -291,7 +291,7 @@ def test_a_model_is_fetched_from_a_hub_and_loads(tmp_path) -> None:
     """The hub's own client, against a server here; in a process of its own, because it reads its settings once."""
     build_tiny_sd(tmp_path / "model")
     script = (
-        "from mtransfer.download import download; print(download_model('owner/tiny', lambda plan: True)); "
+        "from mtransfer.download import download_model; print(download_model('owner/tiny', lambda plan: True)); "
         "import torch; from mtransfer.sampling.loading import load_pipeline; "
         "print(load_pipeline('owner/tiny', torch.device('cpu'), torch.float32).takes_prompt)"
     )

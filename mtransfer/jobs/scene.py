@@ -60,7 +60,7 @@ class Scene:
         return pan(camera, painted, painted[:1], FlowField.from_flow(torch.zeros_like(painted[None, :2])))[0]
 
     def shown_s(self, order: Sequence[int]) -> list[float]:
-        """How long a film shows each of its frames, in an order of timeline.play_order."""
+        """How long a film shows each of its frames, in an order of frame_selection.play_order."""
         return shown_for_s(order, self.motion.frames, self.run.clip_reader.clip, self.recipe.fps)
 
     def sampled_window(self) -> Window:

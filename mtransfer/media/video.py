@@ -4,7 +4,7 @@
         reader.clip.frame_count, reader.clip.timestamps_s
         frames = reader.read([0, 12], long_side=256)      # float32[2,3,H,W] in [0,1]
 
-Decoding takes place in a process of its own (decoder_process), by the reader that decoder_selection chooses for the file.
+Decoding takes place in a process of its own (decoder_process), by the reader that decoder_selection chooses.
 """
 
 import os

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from mtransfer import cache
 from mtransfer.flow.estimator import DisFlow, estimate
-from mtransfer.jobs.context import Run
 from mtransfer.jobs.recipe import EditRecipe, TransferRecipe
 from mtransfer.jobs.recipe_file import write_stored
 from mtransfer.jobs.transfer import TransferOutput, edit, transfer
@@ -20,6 +19,7 @@ from mtransfer.media.decoding.decoder import Decoder
 from mtransfer.media.photo.photo import read_photo
 from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
+from mtransfer.motion import clip_flow
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 CLIP_SIZE, SQUARE_PX, STEP_PX, FRAMES = (256, 320), 90, 18, 5
@@ -144,7 +144,7 @@ PAIRS = [("0:2", RIGHT), ("2:4", DOWN), ("2:0", LEFT)]
 @pytest.mark.parametrize(("pair", "towards"), PAIRS)
 def test_the_clips_motion_is_retargeted_exactly(clips, pan_px, pair, towards, monkeypatch) -> None:
     reader = TrueFlow(clips[pan_px], pan_px)
-    monkeypatch.setattr(Run, "reader", lambda run: reader)
+    monkeypatch.setattr(clip_flow, "load_reader", lambda name, device: reader)
     monkeypatch.setenv("MTRANSFER_CACHE_GB", "0")  # what this one reads is for no other test
     turned_deg, ratio = turned_deg_and_ratio(moved_by(clips[pan_px], pair), towards)
     assert turned_deg < 1
@@ -155,7 +155,7 @@ def test_the_clips_motion_is_retargeted_exactly(clips, pan_px, pair, towards, mo
 def known_flow(clips, monkeypatch) -> Path:
     """The clip of the panning camera, whose flow is read without error."""
     reader = TrueFlow(clips[8], 8)
-    monkeypatch.setattr(Run, "reader", lambda run: reader)
+    monkeypatch.setattr(clip_flow, "load_reader", lambda name, device: reader)
     monkeypatch.setenv("MTRANSFER_CACHE_GB", "0")
     return clips[8]
 

@@ -405,9 +405,9 @@ def test_the_visitor_who_was_idle_for_longest_makes_room(tmp_path, monkeypatch) 
 
 
 def test_what_gradio_keeps_of_a_session_counts_too(tmp_path, monkeypatch) -> None:
-    sessions, told = Sessions(tmp_path / "sessions"), []
+    visitors, told = Sessions(tmp_path / "sessions"), []
     secret, kept = "s" * 32, save_picture(tmp_path / "shared.png", disc_photo())
-    sessions.of(secret).shared.add(kept)
+    visitors.of(secret).shared.add(kept)
     monkeypatch.setattr(sessions, "MOST_IN_ALL", kept.stat().st_size + 1000)
 
     async def send(message: dict) -> None:
@@ -416,7 +416,7 @@ def test_what_gradio_keeps_of_a_session_counts_too(tmp_path, monkeypatch) -> Non
     for length in (b"1000", b"1001"):
         headers = [(b"host", b"localhost"), (b"cookie", f"{COOKIE}={secret}".encode()), (b"content-length", length)]
         scope = {"type": "http", "method": "POST", "path": UPLOAD, "headers": headers, "query_string": b""}
-        asyncio.run(Guard(answered, sessions)(scope, None, send))
+        asyncio.run(Guard(answered, visitors)(scope, None, send))
     assert [message["status"] for message in told if "status" in message] == [200, 413]
 
 
