@@ -52,6 +52,14 @@ def require_free(out: Path, overwrite: bool) -> None:
         raise InputError(f"-o {out}: already holds {held[0]}; add --overwrite or choose another folder")
 
 
+def require_file(path: Path, kind: str, one: str) -> None:
+    """Raises InputError when an input is not there or a folder. `kind`: clip or photo; `one`: what to name instead."""
+    if not path.exists():
+        raise InputError(f"{kind} {path} does not exist; check the name")
+    if path.is_dir():
+        raise InputError(f"{kind} {path} is a folder; name one {one} in it")
+
+
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the place of `path` only when the block ends without an error."""

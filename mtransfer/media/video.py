@@ -27,6 +27,7 @@ from torch import Tensor
 
 from mtransfer.cache import file_hash
 from mtransfer.errors import InputError
+from mtransfer.files import require_file
 from mtransfer.media.decoding import decoder
 from mtransfer.media.decoding.clip_facts import ClipFacts, Deinterlace
 from mtransfer.media.decoding.decoder import Decoder, DecoderDied
@@ -187,10 +188,7 @@ def require_frame(index: int, clip: Clip) -> int:
 
 
 def _require_file(path: Path) -> None:
-    if not path.exists():
-        raise InputError(f"clip {path} does not exist; check the name")
-    if path.is_dir():
-        raise InputError(f"clip {path} is a folder; name one video file in it")
+    require_file(path, "clip", "video file")
     if not path.is_file():
         raise InputError(f"clip {path} is no file; write the video to a file first")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_line import command, contents
-from folders import QUICK, RESULTS, HereCrew, check_whole, entries, make_folders, run_here
+from folders import QUICK, RESULTS, HereWorkers, check_whole, entries, make_folders, run_here
 from pictures import save_clip
 
 from mtransfer import cache
@@ -118,7 +118,7 @@ def test_other_files_in_an_items_place_fail_that_item_alone(home) -> None:
 def test_a_batch_goes_on_only_with_the_settings_it_was_begun_with(home) -> None:
     items = find_items("clips/c0.mp4", "photos/p0.png", "all")
     run_here(items, "out")
-    workers = HereCrew()
+    workers = HereWorkers()
     assert run_here(items, "out", workers=workers).done == 1
     with pytest.raises(InputError, match=r"begun with strength = 1\.0, not 2\.0; use the settings it was begun with"):
         run_here(items, "out", workers=workers, strength=2)
@@ -137,7 +137,7 @@ def test_a_killed_drivers_item_is_done_once(home) -> None:
     shutil.rmtree(home / "out" / "c0" / "p1")
     (home / "out" / STAGE / "item-x" / "result").mkdir(parents=True)
     (home / "out" / STAGE / "item-x" / "result" / "edited.png").write_text("half")
-    workers = HereCrew()
+    workers = HereWorkers()
     run_here(items, "out", workers=workers)
     assert [item["place"] for task in workers.tasks for item in task["items"]] == ["c0/p1"]
     check_whole(home / "out", 2)

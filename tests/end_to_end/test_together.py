@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from folders import HereCrew, check_whole, entries, make_folders, run_here
+from folders import HereWorkers, check_whole, entries, make_folders, run_here
 
 from mtransfer.batch.items import find_items
 from mtransfer.batch.local_workers import Event
@@ -75,7 +75,7 @@ def test_a_pass_that_is_too_large_is_made_one_by_one(home, monkeypatch) -> None:
 
 def test_a_broken_photo_fails_alone_in_its_pass(home) -> None:
     (home / "photos" / "p1.png").write_bytes(b"no picture")
-    workers = HereCrew()
+    workers = HereWorkers()
     tally = run_here(
         find_items("clips", "photos", "all"), "out", workers=workers, batch_size=3, preset="fast", sampler=FEW
     )
@@ -87,7 +87,7 @@ def test_a_broken_photo_fails_alone_in_its_pass(home) -> None:
     assert all(metrics["guided_evaluations"] for metrics in sizes)
 
 
-class LosingCrew(HereCrew):
+class LosingCrew(HereWorkers):
     """One whose worker is killed in its first pass."""
 
     def wait(self, longest_s: float) -> list[Event]:

@@ -11,7 +11,7 @@ import torch
 from pictures import disc_photo, save_clip, save_picture
 
 from mtransfer.batch.items import Item
-from mtransfer.batch.local_workers import Crew, Event
+from mtransfer.batch.local_workers import Event, Workers
 from mtransfer.batch.manifest import Entry, Manifest
 from mtransfer.batch.plan import Tally, ask
 from mtransfer.batch.scheduler import run_batch
@@ -64,7 +64,7 @@ def check_whole(out: Path, count: int) -> None:
     assert not list(out.glob(".stage/*"))
 
 
-class HereCrew:
+class HereWorkers:
     """One worker in this process, where everything is imported already: what is tested is the driver and the job."""
 
     says_when_read = True
@@ -94,21 +94,21 @@ def run_here(
     items: list[Item],
     out: str,
     *,
-    crew: Crew | None = None,
+    workers: Workers | None = None,
     retry_failed: bool = False,
     batch_size: int = 1,
     animate: bool = False,
     **given: Any,
 ) -> Tally:
     """A draft batch of `items` into `out` with a worker in this process."""
-    crew, folder = crew or HereCrew(), open_out(out)
+    workers, folder = workers or HereWorkers(), open_out(out)
     chosen = {"preset": "draft"} | ({} if animate else {"pair": "0:3"}) | given
     batch = ask(items, folder, None, chosen, [], animate=animate)
     manifest = Path("manifest.sqlite") if folder.local is None else folder.local / "manifest.sqlite"
     return run_batch(
         batch,
         manifest,
-        lambda locks: contextlib.nullcontext(crew),
+        lambda locks: contextlib.nullcontext(workers),
         lambda *heard: None,
         retry_failed=retry_failed,
         batch_size=batch_size,

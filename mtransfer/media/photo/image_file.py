@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from mtransfer.errors import InputError
+from mtransfer.files import require_file
 from mtransfer.log import warn
 from mtransfer.media.photo import tiff
 from mtransfer.media.photo.formats import HEAD_BYTES, openable
@@ -85,10 +86,7 @@ def read_image_file(path: Path) -> ImageFile:
 
 
 def _content(path: Path) -> bytes:
-    if not path.exists():
-        raise InputError(f"photo {path} does not exist; check the name")
-    if path.is_dir():
-        raise InputError(f"photo {path} is a folder; name one picture in it")
+    require_file(path, "photo", "picture")
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"photo {path} has more than {MAX_BYTES // 2**30} GB; name a picture")

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mtransfer.files import require_file, require_free
 from mtransfer.jobs.recipe import COMMANDS, EditRecipe, Recipe
 from mtransfer.ui.cli import batch, compare, console, flow, gui, models, recipes
 
@@ -90,7 +91,11 @@ def _type(info: Any) -> Any:
 
 
 def do(recipe: Recipe, own: dict[str, Any], wanted_mask: str | None = None) -> None:
-    """Run a recipe's job with a command's own options."""
+    """Run a recipe's job with a command's own options. What is plainly wrong is said before anything is imported."""
+    for kind, one in (("clip", "video file"), ("photo", "picture")):
+        if (path := getattr(recipe, kind, None)) is not None:
+            require_file(path, kind, one)
+    require_free(own["output"], own["overwrite"])
     with _much_that_stays():
         from mtransfer.jobs.run_job import run_to_folder
 
