@@ -30,7 +30,7 @@ from mtransfer.media.photo.photo import save_png
 from mtransfer.media.video import ClipReader
 from mtransfer.motion.camera import camera_flow, fit_cameras
 from mtransfer.motion.motion_segmentation import moving_subjects, subject_motion_px, sure_places
-from mtransfer.sampling.loading import EMBEDDED_SIDE_PX
+from mtransfer.sampling.model_folder import EMBEDDED_SIDE_PX
 from mtransfer.strict_json import save_json
 
 SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")

@@ -14,7 +14,7 @@ from mtransfer.flow.interpolate import fill_motion
 from mtransfer.flow.io import DECODERS, load_field
 from mtransfer.media.photo.photo import read_photo
 from mtransfer.sampling.highres import model_size
-from mtransfer.sampling.loading import EMBEDDED_SIDE_PX
+from mtransfer.sampling.model_folder import EMBEDDED_SIDE_PX
 
 
 @dataclass(frozen=True, eq=False)

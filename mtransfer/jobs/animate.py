@@ -29,7 +29,7 @@ from mtransfer.media.crop import WHOLE
 from mtransfer.media.frame_selection import play_order
 from mtransfer.media.photo.photo import save_png
 from mtransfer.media.quantize import from_uint8
-from mtransfer.sampling.context import Callback
+from mtransfer.sampling.ddim import Callback
 from mtransfer.sampling.frames import FrameRenderer
 from mtransfer.subject.subject import Subject
 

@@ -19,15 +19,7 @@ from mtransfer.media.video import ClipReader
 from mtransfer.motion.clip_motion import ClipMotionOptions
 from mtransfer.sampling.guidance import EnergyTerm
 from mtransfer.sampling.highres import SamplingTools
-from mtransfer.sampling.loading import (
-    load_guidance_decoder,
-    load_pipeline,
-    model_side_px,
-    require_model,
-    resolve_guidance_decoder,
-    resolve_model,
-)
-from mtransfer.sampling.pipeline import MotionGuidedPipeline
+from mtransfer.sampling.model_folder import model_side_px, require_model, resolve_guidance_decoder, resolve_model
 
 T = TypeVar("T", bound=Recipe)
 R = TypeVar("R", bound=PhotoRecipe)
@@ -74,8 +66,10 @@ class Run:
         yield
         self.timings[name] = round(time.monotonic() - started, 3)
 
-    def pipeline(self) -> MotionGuidedPipeline:
-        """The sampler, with the decoder that guidance looks through."""
+    def pipeline(self) -> Any:
+        """The sampler, a MotionGuidedPipeline, with the decoder that guidance looks through."""
+        from mtransfer.sampling.loading import load_guidance_decoder
+
         pipe, name = pipeline_of(self.recipe), self.recipe.guidance_decoder
         if name == "vae":
             return pipe
@@ -153,11 +147,13 @@ def settled(recipe: T) -> T:
     )
 
 
-def pipeline_of(recipe: Recipe) -> MotionGuidedPipeline:
-    """The sampler a settled recipe names; says so when it has no use for the prompt.
+def pipeline_of(recipe: Recipe) -> Any:
+    """The sampler, a MotionGuidedPipeline, that a settled recipe names; says so when it has no use for the prompt.
 
     Raises ModelError when its weights are missing.
     """
+    from mtransfer.sampling.loading import load_pipeline  # and with it diffusers, which a draft does without
+
     device = choose_device(recipe.device)
     pipe = load_pipeline(recipe.model, device, choose_dtype(recipe.dtype, device), recipe.low_memory, recipe.compile)
     if (recipe.prompt or recipe.negative_prompt) and not pipe.takes_prompt:

@@ -8,8 +8,8 @@ from mtransfer.jobs.context import pipeline_of, settled
 from mtransfer.jobs.recipe import GenerateRecipe
 from mtransfer.log import Report
 from mtransfer.sampling.highres import SHORTEST_SIDE_PX
-from mtransfer.sampling.loading import model_side_px
-from mtransfer.sampling.pipeline import SIDE_MULTIPLE
+from mtransfer.sampling.model_folder import model_side_px
+from mtransfer.sampling.settings import SIDE_MULTIPLE
 
 LARGEST_SIDE_PX = 2048
 

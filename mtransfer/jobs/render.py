@@ -27,9 +27,9 @@ from mtransfer.media.photo.alpha import over
 from mtransfer.media.photo.photo import Photo
 from mtransfer.media.photo.png import Pixels
 from mtransfer.sampling.composite import WarpComposite, blend, make_composite, remove_subject
-from mtransfer.sampling.context import Callback
+from mtransfer.sampling.ddim import Callback
 from mtransfer.sampling.highres import Part, SamplingTools, cut, sample_parts, size_to_sample
-from mtransfer.sampling.loading import model_side_px
+from mtransfer.sampling.model_folder import model_side_px
 from mtransfer.subject.subject import Subject, with_mask
 
 SURROUNDINGS_SHARE = 0.35  # of what may change, on every side, for the model to go by

@@ -1,10 +1,10 @@
 """One job from recipe to result files."""
 
 import platform
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
 import torchvision
 from safetensors.torch import save_file
@@ -111,7 +111,7 @@ def versions() -> dict[str, str]:
         "mtransfer": __version__,
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
-        "diffusers": diffusers.__version__,
+        "diffusers": version("diffusers"),
         "python": platform.python_version(),
     }
 

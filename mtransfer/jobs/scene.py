@@ -23,7 +23,7 @@ from mtransfer.media.shots import choose_shot
 from mtransfer.media.video import Clip
 from mtransfer.motion.camera import pan
 from mtransfer.motion.clip_motion import MOVING, ClipMotion, camera_on_photo, read_motion, retargeted
-from mtransfer.sampling.loading import model_side_px
+from mtransfer.sampling.model_folder import model_side_px
 from mtransfer.subject.mask_file import read_mask
 from mtransfer.subject.subject import Subject, together, with_mask
 

@@ -16,12 +16,11 @@ from mtransfer.errors import InputError, ModelError
 from mtransfer.flow.estimator import FlowModel
 from mtransfer.flow.field import FlowField, resize
 from mtransfer.sampling.composite import WarpComposite
-from mtransfer.sampling.ddim import Anchor, Guide, Step, Timesteps, ddim_timesteps, invert, sample_steps
+from mtransfer.sampling.ddim import Anchor, Callback, Guide, Step, Timesteps, ddim_timesteps, invert, sample_steps
 from mtransfer.sampling.denoiser import Denoiser, Prompt
 from mtransfer.sampling.guidance import EnergyTerm, MotionGuidance
 from mtransfer.sampling.settings import SamplerSettings, guided
 
-Callback = Callable[[Any, int, int, dict[str, Any]], dict[str, Any] | None]
 DETAIL_PX = 3  # what is finer stays the draft's own where a net betters a draft
 WEIGHTS_READ = 64  # about so many of each of a net's parameters tell it from others
 OWN_TOLERANCE = 0.02  # root mean square: half-precision nets and an 8-bit photo differ by a tenth of it

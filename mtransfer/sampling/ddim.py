@@ -6,6 +6,7 @@ caller. Algorithm 1 of Motion Guidance (arXiv 2401.18085); recursion after Unive
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -19,6 +20,8 @@ from mtransfer.sampling.settings import visited
 HALF_PRECISION_SCALE = 4096.0
 
 NoiseEstimate = Callable[[Tensor, int], Tensor]  # eps(z_t, t)
+# (pipe, step, t, values) after each evaluation, as diffusers' pipelines call it
+Callback = Callable[[Any, int, int, dict[str, Any]], dict[str, Any] | None]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from mtransfer.sampling.composite import (
     make_composite,
     remove_subject,
 )
-from mtransfer.sampling.context import Callback
+from mtransfer.sampling.ddim import Callback
 from mtransfer.sampling.highres import SamplingTools, cut, sample_parts, size_to_sample
 
 QUICK_SIDE_PX = 320  # of larger pictures the motion of a quick look is inverted on every n-th pixel

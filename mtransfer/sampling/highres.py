@@ -1,7 +1,8 @@
 """The part of a photo that is sampled: at the model's size, and brought back to the photo's own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +12,9 @@ from mtransfer.flow.estimator import FlowModel
 from mtransfer.flow.field import FlowField, resize
 from mtransfer.media.crop import Window
 from mtransfer.sampling.composite import WarpComposite, blend
-from mtransfer.sampling.context import Callback
+from mtransfer.sampling.ddim import Callback
 from mtransfer.sampling.guidance import EnergyTerm
-from mtransfer.sampling.pipeline import SIDE_MULTIPLE, MotionGuidedPipeline
-from mtransfer.sampling.settings import SamplerSettings
+from mtransfer.sampling.settings import SIDE_MULTIPLE, SamplerSettings
 
 SHORTEST_SIDE_PX = 128
 ALIKE = 0.05  # of 1: pictures that differ by more show different things
@@ -24,11 +24,11 @@ ALIKE = 0.05  # of 1: pictures that differ by more show different things
 class SamplingTools:
     """What sampling needs that is the same for every part of a job.
 
-    The pipeline, the model's long side in pixels, the flow net that guides, the noise of a generated photo, the
-    sampler's settings, prompts, and further terms of the energy.
+    The pipeline (a MotionGuidedPipeline), the model's long side in pixels, the flow net that guides, the noise of a
+    generated photo, the sampler's settings, prompts, and further terms of the energy.
     """
 
-    pipe: MotionGuidedPipeline
+    pipe: Callable[..., Any]
     side_px: int
     guide: FlowModel
     noise: Tensor | None

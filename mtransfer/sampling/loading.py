@@ -9,14 +9,11 @@ from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DModel
 
 from mtransfer import catalog
 from mtransfer.catalog import WEIGHTS
-from mtransfer.devices import choose_device
-from mtransfer.errors import InputError, ModelError
+from mtransfer.errors import ModelError
 from mtransfer.log import without_bars
 from mtransfer.sampling.autoencoder import AutoencoderSpaceToDepth
-from mtransfer.sampling.model_folder import require_layout
+from mtransfer.sampling.model_folder import folder_of
 from mtransfer.sampling.pipeline import MotionGuidedPipeline
-
-EMBEDDED_SIDE_PX, STABLE_DIFFUSION_SIDE_PX = 256, 512
 
 
 @lru_cache(maxsize=2)
@@ -43,35 +40,6 @@ def load_pipeline(
     return pipe
 
 
-def model_side_px(model: str) -> int:
-    """The long side in pixels at which a model works."""
-    return EMBEDDED_SIDE_PX if model == "embedded" else STABLE_DIFFUSION_SIDE_PX
-
-
-def resolve_model(model: str, device: torch.device | None = None) -> str:
-    """`auto` is Stable Diffusion 1.4 when it is to run on a GPU and its weights are on disk, else the embedded model.
-
-    A short name of the catalogue (sd14, sd15) is its hub id.
-    """
-    if model in catalog.KNOWN and not Path(model).is_dir():
-        return catalog.KNOWN[model].source
-    if model != "auto":
-        return model
-    there = (device or choose_device("auto")).type == "cuda" and catalog.path_on_disk("sd14") is not None
-    return catalog.KNOWN["sd14"].source if there else "embedded"
-
-
-def auto_in_words(device: torch.device | None = None) -> str:
-    """What `--model auto` takes here, and how to get more: one line."""
-    chosen = resolve_model("auto", device)
-    if chosen != "embedded":
-        return f"{chosen}: a GPU and its weights are here"
-    fetched = catalog.path_on_disk("sd14") is not None
-    needs = [] if (device or choose_device("auto")).type == "cuda" else ["an NVIDIA GPU"]
-    needs += [] if fetched else ["`mtransfer models download sd14`"]
-    return f"embedded; for Stable Diffusion: {' and '.join(needs)}"
-
-
 def _embedded(dtype: torch.dtype) -> MotionGuidedPipeline:
     folder = WEIGHTS / "denoiser"
     options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "low_cpu_mem_usage": False}
@@ -86,7 +54,7 @@ def _embedded(dtype: torch.dtype) -> MotionGuidedPipeline:
 
 def _pretrained(model: str, dtype: torch.dtype) -> MotionGuidedPipeline:
     """A directory, or a hub id already on disk: nothing is fetched unasked."""
-    folder = _folder_of(model)
+    folder = folder_of(model)
     options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "low_cpu_mem_usage": False}
     try:
         pipe: MotionGuidedPipeline = MotionGuidedPipeline.from_pretrained(
@@ -113,34 +81,3 @@ def load_guidance_decoder(name: str, device: torch.device, dtype: torch.dtype) -
     except Exception as error:
         raise ModelError(f"--guidance-decoder {name}: cannot be loaded ({type(error).__name__}); check it") from error
     return small.eval().requires_grad_(False).to(device)
-
-
-def resolve_guidance_decoder(name: str, model: str) -> str:
-    """`auto` is TAESD for a model of Stable Diffusion's latents when it is on disk, else the model's own `vae`.
-
-    Raises InputError for a decoder of Stable Diffusion's latents where the model has others.
-    """
-    if name not in ("auto", "vae") and model == "embedded":
-        raise InputError(
-            f"--guidance-decoder {name}: decodes Stable Diffusion's latents; the embedded model has its own"
-        )
-    if name != "auto":
-        return name
-    return "taesd" if model != "embedded" and catalog.path_on_disk("taesd") is not None else "vae"
-
-
-def require_model(model: str) -> None:
-    """Raises ModelError for a model that is not there or is of another layout, told by its files' names alone."""
-    if model != "embedded":
-        _folder_of(model)
-
-
-def _folder_of(model: str) -> Path:
-    if Path(model).exists():
-        require_layout(Path(model), model)
-        return Path(model)
-    if not catalog.HUB_ID.fullmatch(model):
-        raise ModelError(f"--model {model}: no such folder, and no hub id of the form owner/name")
-    if (folder := catalog.path_on_disk(model)) is None:
-        raise ModelError(f"--model {model}: not on this disk; {catalog.how_to_fetch(model)}, or name a folder")
-    return folder

@@ -1,12 +1,18 @@
-"""Whether a folder or file can be a model here, told by its files' names and headers, before anything is loaded."""
+"""What a model's name means, and whether its folder or file can be a model here: told by names and headers alone,
+before anything is loaded."""
 
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-from mtransfer.errors import ModelError
+import torch
 
+from mtransfer import catalog
+from mtransfer.devices import choose_device
+from mtransfer.errors import InputError, ModelError
+
+EMBEDDED_SIDE_PX, STABLE_DIFFUSION_SIDE_PX = 256, 512
 SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 PICKLED = (".ckpt", ".pt", ".pth", ".bin")
 HEADER_BYTES = 100 * 2**20
@@ -126,3 +132,64 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
+
+
+def model_side_px(model: str) -> int:
+    """The long side in pixels at which a model works."""
+    return EMBEDDED_SIDE_PX if model == "embedded" else STABLE_DIFFUSION_SIDE_PX
+
+
+def resolve_model(model: str, device: torch.device | None = None) -> str:
+    """`auto` is Stable Diffusion 1.4 when it is to run on a GPU and its weights are on disk, else the embedded model.
+
+    A short name of the catalogue (sd14, sd15) is its hub id.
+    """
+    if model in catalog.KNOWN and not Path(model).is_dir():
+        return catalog.KNOWN[model].source
+    if model != "auto":
+        return model
+    there = (device or choose_device("auto")).type == "cuda" and catalog.path_on_disk("sd14") is not None
+    return catalog.KNOWN["sd14"].source if there else "embedded"
+
+
+def auto_in_words(device: torch.device | None = None) -> str:
+    """What `--model auto` takes here, and how to get more: one line."""
+    chosen = resolve_model("auto", device)
+    if chosen != "embedded":
+        return f"{chosen}: a GPU and its weights are here"
+    fetched = catalog.path_on_disk("sd14") is not None
+    needs = [] if (device or choose_device("auto")).type == "cuda" else ["an NVIDIA GPU"]
+    needs += [] if fetched else ["`mtransfer models download sd14`"]
+    return f"embedded; for Stable Diffusion: {' and '.join(needs)}"
+
+
+def resolve_guidance_decoder(name: str, model: str) -> str:
+    """`auto` is TAESD for a model of Stable Diffusion's latents when it is on disk, else the model's own `vae`.
+
+    Raises InputError for a decoder of Stable Diffusion's latents where the model has others.
+    """
+    if name not in ("auto", "vae") and model == "embedded":
+        raise InputError(
+            f"--guidance-decoder {name}: decodes Stable Diffusion's latents; the embedded model has its own"
+        )
+    if name != "auto":
+        return name
+    return "taesd" if model != "embedded" and catalog.path_on_disk("taesd") is not None else "vae"
+
+
+def require_model(model: str) -> None:
+    """Raises ModelError for a model that is not there or is of another layout, told by its files' names alone."""
+    if model != "embedded":
+        folder_of(model)
+
+
+def folder_of(model: str) -> Path:
+    """Where a model's files are. Raises ModelError as `require_model` does."""
+    if Path(model).exists():
+        require_layout(Path(model), model)
+        return Path(model)
+    if not catalog.HUB_ID.fullmatch(model):
+        raise ModelError(f"--model {model}: no such folder, and no hub id of the form owner/name")
+    if (folder := catalog.path_on_disk(model)) is None:
+        raise ModelError(f"--model {model}: not on this disk; {catalog.how_to_fetch(model)}, or name a folder")
+    return folder

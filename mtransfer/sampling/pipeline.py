@@ -15,14 +15,13 @@ from torch import Tensor
 from mtransfer.errors import InputError, ModelError
 from mtransfer.flow.estimator import FlowModel
 from mtransfer.sampling.composite import WarpComposite, blend, make_composite
-from mtransfer.sampling.context import Callback, SamplingContext, build_denoiser, nothing_known, unguided
-from mtransfer.sampling.ddim import ddim_timesteps
+from mtransfer.sampling.context import SamplingContext, build_denoiser, nothing_known, unguided
+from mtransfer.sampling.ddim import Callback, ddim_timesteps
 from mtransfer.sampling.denoiser import Prompt
 from mtransfer.sampling.guidance import Energy, EnergyTerm
-from mtransfer.sampling.settings import SamplerSettings
+from mtransfer.sampling.settings import SIDE_MULTIPLE, SamplerSettings
 
 OutputType = Literal["pil", "pt", "np"]
-SIDE_MULTIPLE = 64
 SCHEDULE = (
     *("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas"),
     *("prediction_type", "rescale_betas_zero_snr"),

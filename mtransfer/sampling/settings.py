@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from mtransfer.errors import InputError
 
 PACKAGE = Path(__file__).parents[1]
+SIDE_MULTIPLE = 64  # pixels: what every net here can halve as often as it does
 TRAINED = 1000  # noise levels of the schedule that settings count in
 SMALLEST_LOOK_PX = 32  # at which guidance still sees something
 OLD_NAMES = {"relative": "scale_by_noise_norm", "rounding": "charbonnier_eps"}

@@ -12,7 +12,8 @@ from tiny_sd import build_tiny_sd
 from mtransfer.errors import InputError, ModelError
 from mtransfer.jobs.context import Run
 from mtransfer.jobs.recipe import EditRecipe
-from mtransfer.sampling.loading import load_guidance_decoder, load_pipeline, resolve_guidance_decoder
+from mtransfer.sampling.loading import load_guidance_decoder, load_pipeline
+from mtransfer.sampling.model_folder import resolve_guidance_decoder
 from mtransfer.sampling.pipeline import MotionGuidedPipeline
 
 CPU = torch.device("cpu")

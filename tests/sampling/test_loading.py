@@ -14,7 +14,8 @@ from mtransfer.flow.estimator import DisFlow
 from mtransfer.flow.loading import load_flow_model, load_judge
 from mtransfer.flow.raft import MAX_LEVELS, FlowNet, build_raft
 from mtransfer.sampling import loading as pipeline_loading
-from mtransfer.sampling.loading import auto_in_words, load_pipeline, model_side_px, resolve_model
+from mtransfer.sampling.loading import load_pipeline
+from mtransfer.sampling.model_folder import auto_in_words, model_side_px, resolve_model
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

@@ -32,7 +32,7 @@ from mtransfer.log import Report, say
 from mtransfer.media.crop import WHOLE, window
 from mtransfer.sampling.composite import blend, make_composite
 from mtransfer.sampling.highres import model_size
-from mtransfer.sampling.loading import STABLE_DIFFUSION_SIDE_PX, model_side_px
+from mtransfer.sampling.model_folder import STABLE_DIFFUSION_SIDE_PX, model_side_px
 from mtransfer.sampling.settings import SamplerSettings
 
 SLOW = ("best", "paper", "paper_50")  # minutes to an hour each: only when named

@@ -204,7 +204,7 @@ def _is_altered(path: Path) -> bool:
 def _chosen() -> Iterator[Finding]:
     from mtransfer.devices import choose_device, choose_dtype
     from mtransfer.flow.loading import resolve_flow_model
-    from mtransfer.sampling.loading import auto_in_words
+    from mtransfer.sampling.model_folder import auto_in_words
 
     device = choose_device("auto")
     dtype = str(choose_dtype("auto", device)).removeprefix("torch.")

@@ -33,7 +33,7 @@ def _serve(host: str, port: int, model: str, auth: str) -> None:
     if auth and not (user and colon and password):
         raise InputError("--auth: write it as user:password")
     _require_free(host, port)
-    from mtransfer.sampling.loading import resolve_model
+    from mtransfer.sampling.model_folder import resolve_model
     from mtransfer.ui.gui.app import serve
 
     resolve_model(model)

@@ -111,7 +111,7 @@ def do(recipe: Recipe, own: dict[str, Any], wanted_mask: str | None = None) -> N
         )
     if recipe.model == "auto" and recipe.sampler.steps and not quiet:
         from mtransfer.devices import choose_device
-        from mtransfer.sampling.loading import auto_in_words
+        from mtransfer.sampling.model_folder import auto_in_words
 
         console.say(f"model: {auto_in_words(choose_device(recipe.device))}")
     console.show(lines, as_json=own["json_"])
