@@ -287,6 +287,7 @@ def test_what_the_hub_says_becomes_one_line(kind, words, monkeypatch, tmp_path) 
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_a_model_is_fetched_from_a_hub_and_loads(tmp_path) -> None:
     """The hub's own client, against a server here; in a process of its own, because it reads its settings once."""
     build_tiny_sd(tmp_path / "model")

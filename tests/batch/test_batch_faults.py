@@ -56,6 +56,7 @@ def test_a_worker_that_makes_no_progress_is_ended_and_its_item_fails(tmp_path, m
     assert str(states["stuck.png"][1]).startswith("no progress for 5 s at the stage ")
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_batch_and_loses_nothing(tmp_path, monkeypatch) -> None:
     make_folders(tmp_path, 1, 2)
     monkeypatch.chdir(tmp_path)

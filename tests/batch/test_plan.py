@@ -172,6 +172,7 @@ def test_animations_come_out_whole(home) -> None:
         assert len(list((home / "out" / entry.folder).rglob("0*.png"))) == 4
 
 
+@pytest.mark.slow
 def test_results_reach_another_file_system(home) -> None:
     with pytest.raises(InputError):
         run_here(find_items("clips/absent.mp4", "photos", "all"), "memory://bucket/out")
@@ -231,6 +232,7 @@ def test_rows_have_settings_and_names_lead_nowhere(home) -> None:
     assert "<b>é" not in page
 
 
+@pytest.mark.slow
 def test_a_clip_is_read_once_and_a_photo_cut_out_once(home, monkeypatch) -> None:
     monkeypatch.setenv("MTRANSFER_CACHE", str(home / "cache"))
     run_here(find_items("clips/c0.mp4", "photos/p0.png", "all"), "first", pair="")

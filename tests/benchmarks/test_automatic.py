@@ -12,6 +12,7 @@ from mtransfer.errors import InputError
 from mtransfer.flow.estimator import DisFlow
 
 
+@pytest.mark.slow
 def test_a_clip_becomes_cases_that_can_be_measured(tmp_path, capsys) -> None:
     folder, out = tmp_path / "videos", tmp_path / "set"
     folder.mkdir()

@@ -90,6 +90,7 @@ def test_flow_that_is_not_trusted_is_carried_on_for_every_method() -> None:
     torch.testing.assert_close(completed(torn, confidence, torch.ones(1, 1, 64, 64)), flow, atol=0.2, rtol=0)
 
 
+@pytest.mark.slow
 def test_the_tables_of_a_page_are_written_anew_and_the_rest_stays(case, tmp_path, capsys) -> None:
     page = tmp_path / "results.md"
     page.write_text("# Results\n\n## What to read\n\nBy hand.\n\n## MotionBench, old\n\n### Old\n\n## Speed\n\nFast.\n")

@@ -32,7 +32,7 @@ MOST_TO_CANCEL_S = 3.0
 FIGURES = Path(os.environ.get("MTRANSFER_GUI_FIGURES", os.devnull))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop ends with it
 def browser() -> Iterator[object]:
     if CHROMIUM is None:
         assert os.environ.get("MTRANSFER_NEEDS_BROWSER") != "1", "no Chromium here: apt-get install chromium"

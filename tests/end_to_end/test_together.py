@@ -63,6 +63,7 @@ def counting(passes: list[int], most: int = 100):
     return sample
 
 
+@pytest.mark.slow
 def test_a_pass_that_is_too_large_is_made_one_by_one(home, monkeypatch) -> None:
     passes: list[int] = []
     monkeypatch.setattr(render, "sample_parts", counting(passes, most=1))
@@ -73,6 +74,7 @@ def test_a_pass_that_is_too_large_is_made_one_by_one(home, monkeypatch) -> None:
         finish(jobs(home, **FEW))
 
 
+@pytest.mark.slow
 def test_a_broken_photo_fails_alone_in_its_pass(home) -> None:
     (home / "photos" / "p1.png").write_bytes(b"no picture")
     workers = HereWorkers()
@@ -87,7 +89,7 @@ def test_a_broken_photo_fails_alone_in_its_pass(home) -> None:
     assert all(metrics["guided_evaluations"] for metrics in sizes)
 
 
-class LosingCrew(HereWorkers):
+class LosingWorkers(HereWorkers):
     """One whose worker is killed in its first pass."""
 
     def wait(self, longest_s: float) -> list[Event]:
@@ -97,8 +99,9 @@ class LosingCrew(HereWorkers):
         return super().wait(longest_s)
 
 
+@pytest.mark.slow
 def test_items_of_a_lost_pass_are_made_one_by_one(home) -> None:
-    workers = LosingCrew()
+    workers = LosingWorkers()
     run_here(find_items("clips", "photos", "all"), "out", workers=workers, batch_size=2)
     assert [len(task["items"]) for task in workers.tasks] == [2, 1, 1, 1]
     check_whole(home / "out", 3)

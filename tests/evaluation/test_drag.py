@@ -101,6 +101,7 @@ def test_on_the_embedded_model_handles_arrive_and_the_picture_follows(small_case
     assert not any(parameter.requires_grad for parameter in pipe.unet.parameters())
 
 
+@pytest.mark.slow
 def test_on_stable_diffusions_layout_it_runs_with_the_published_settings(tmp_path) -> None:
     pipe = load_pipeline(str(build_tiny_sd(tmp_path)), CPU, torch.float32)
     mask = square()

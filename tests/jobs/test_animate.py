@@ -106,6 +106,7 @@ def test_the_run_says_how_it_went(out) -> None:
     assert "auto" not in recipe.values()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["", "animation.mp4", "animation.gif", "frames/0003.png", "contact.png"])
 def test_a_result_is_made_again_from_any_of_its_files(out, name, home, tmp_path, capsys) -> None:
     inputs = ["--clip", home / "clip.mp4", "--photo", home / "photo.png", "--subject", home / "mask.png"]
@@ -126,6 +127,7 @@ def test_only_what_is_asked_for_is_written(tmp_path, capsys) -> None:
         assert b"mask.png" not in (content or b"")
 
 
+@pytest.mark.slow
 def test_a_clip_of_variable_rate_keeps_its_pace(tmp_path, capsys) -> None:
     moved_px, speed_px_s = [0, 4, 8, 18, 20, 26], 120
     ends = [*moved_px[1:], 30]

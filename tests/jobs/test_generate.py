@@ -124,6 +124,7 @@ def test_the_models_own_way_leads_back_to_the_picture(generated, models, kind) -
     assert (guided.frames - photo).abs().max() > 2 / 255
 
 
+@pytest.mark.slow
 def test_the_command_edits_it_and_run_repeats_that(kind, generated, models, tmp_path, capsys) -> None:
     inputs = ["--noise", generated / "noise.safetensors", "--subject", generated / "mask.png"]
     own = ["--preset", "paper", "--set", "sampler.start=own", "--set", "sampler.recursions=1"]

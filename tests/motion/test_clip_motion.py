@@ -126,6 +126,7 @@ def test_the_reference_is_the_frame_that_looks_like_the_photo(tmp_path) -> None:
     assert not motion.field.flow[motion.reference].any()
 
 
+@pytest.mark.slow
 def test_two_subjects_pair_in_order(tmp_path) -> None:
     clip = film(tmp_path / "two.mp4", 0, ((40, 30, 6, 0), (110, 50, 0, 3)))
     subjects = photo_subject(50, 60, 16), photo_subject(140, 60, 16)

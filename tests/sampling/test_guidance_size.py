@@ -66,6 +66,7 @@ def test_guidance_decodes_small_and_the_result_is_the_vaes(pipe, taesd) -> None:
     assert calls == ["vae"]
 
 
+@pytest.mark.slow
 def test_the_small_decoder_is_asked_for_by_name(tiny_sd, taesd, tmp_path, capsys) -> None:
     where = ["--model", tiny_sd, "--subject", "170,150,350,330", "--set", "sampler.steps=4", "--quiet"]
     words = ["edit", KITE, "--translate", "40,0", *where]

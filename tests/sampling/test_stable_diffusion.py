@@ -52,6 +52,7 @@ def pipe(tiny_sd) -> MotionGuidedPipeline:
     return quiet(MotionGuidedPipeline.from_pretrained(tiny_sd, use_safetensors=True, low_cpu_mem_usage=False))
 
 
+@pytest.mark.slow
 def test_the_command_runs_a_model_directory(tiny_sd, tmp_path, capsys, monkeypatch) -> None:
     """The whole path, at 512 pixels: the prompt changes the picture, and nothing but our lines is said."""
     sizes, encode = set(), MotionGuidedPipeline.encode_image

@@ -76,6 +76,7 @@ def imperfect_case() -> Case:
     return next(case for case in load_cases("tuning") if case.imperfect and case.kind == "scale")
 
 
+@pytest.mark.slow
 def test_the_old_place_is_cleared_although_the_mask_is_wrong() -> None:
     case, pipe = imperfect_case(), load_pipeline("embedded", torch.device("cpu"), torch.float32)
     regions = region_masks(case.true_flow, case.subject)

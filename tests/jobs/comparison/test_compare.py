@@ -68,6 +68,7 @@ def test_a_flow_is_compared_on(inputs, tmp_path, capsys) -> None:
     assert (tmp_path / "out" / "report.html").read_text().count('data-name="draft"') == 2
 
 
+@pytest.mark.slow
 def test_a_clip_and_set_are_compared_on_and_the_table_is_for_people(inputs, tmp_path, capsys) -> None:
     clip = [inputs / "clip.mp4", inputs / "photo.png", "--pair", "0:4", "--subject", "70,80"]
     for out, words in (("a", clip), ("b", [inputs / "photo.png", "--set", "translate=12,0", "--subject", "70,80"])):

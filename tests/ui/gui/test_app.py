@@ -283,6 +283,7 @@ def test_the_names_for_programs_are_these(url) -> None:
     assert names["/animate"] == ["clip", "photo", "frames", *carried, "loop", *common]
 
 
+@pytest.mark.slow
 def test_a_program_transfers_and_animates(url, photo, tmp_path) -> None:
     clip, client = save_clip(tmp_path / "clip.mp4"), as_client(url)
     inputs = {"clip": gradio_client.handle_file(clip), "photo": gradio_client.handle_file(photo), "subject": AT}
