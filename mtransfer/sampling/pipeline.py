@@ -17,8 +17,8 @@ from mtransfer.flow.estimator import FlowModel
 from mtransfer.sampling.composite import WarpComposite, blend, make_composite
 from mtransfer.sampling.context import SamplingContext, build_denoiser, nothing_known, unguided
 from mtransfer.sampling.ddim import Callback, ddim_timesteps
-from mtransfer.sampling.denoiser import Prompt
-from mtransfer.sampling.guidance import Energy, EnergyTerm
+from mtransfer.sampling.denoiser import Denoiser, Prompt
+from mtransfer.sampling.guidance import Energy, EnergyTerm, MotionGuidance
 from mtransfer.sampling.settings import SIDE_MULTIPLE, SamplerSettings
 
 OutputType = Literal["pil", "pt", "np"]
@@ -113,19 +113,26 @@ class MotionGuidedPipeline(DiffusionPipeline):
         plan = SamplingContext(self, photo, flow, draft, settings, generator, noise, carried)
         eps = plan.denoiser(self.encode_prompt(prompt, negative_prompt, settings.guidance_scale))
         guidance = plan.guidance(flow_model or _embedded_flow_model(settings, self._execution_device), energy_terms)
+        painted, energy, evaluations = self._painted(plan, eps, guidance, callback_on_step_end)
+        # Over the photo with a feathered edit mask: pixels that nothing asked to change are the photo's own.
+        result = blend(photo, painted.clamp(0, 1), draft.edit)
+        return MotionGuidedOutput(_as_type(result, output_type), draft, energy, evaluations)
+
+    def _painted(
+        self, plan: SamplingContext, eps: Denoiser, guidance: MotionGuidance, on_step: Callback | None
+    ) -> tuple[Tensor, Energy | None, int]:
+        """What the loop ends with [B,3,H,W], the last energy, and the number of guided evaluations."""
         energy, evaluations, step = None, 0, None
         with self.progress_bar(total=len(plan.timesteps.t)) as bar:
-            for step in plan.run(eps, guidance, callback_on_step_end):
+            for step in plan.run(eps, guidance, on_step):
                 energy, evaluations = step.energy or energy, evaluations + (step.energy is not None)
-                if step.recursion + 1 == settings.recursions:
+                if step.recursion + 1 == plan.settings.recursions:
                     bar.update()
         assert step is not None
         with torch.no_grad():
             painted = plan.with_the_drafts_detail(self.decode_latents(step.z))
-            _require_finite(painted, settings)
-            # Over the photo with a feathered edit mask: pixels that nothing asked to change are the photo's own.
-            result = blend(photo, painted.clamp(0, 1), draft.edit)
-        return MotionGuidedOutput(_as_type(result, output_type), draft, energy, evaluations)
+        _require_finite(painted, plan.settings)
+        return painted, energy, evaluations
 
     @torch.no_grad()
     def generate(
