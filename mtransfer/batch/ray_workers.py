@@ -132,7 +132,7 @@ class RayWorkers:
 def ray_workers(
     address: str, workers: int | None, timeout_s: float, device: str
 ) -> Callable[[list[int]], contextlib.AbstractContextManager[Workers]]:
-    """What makes a workers on a cluster: `local` (this machine's own), `auto` (the one that runs here) or an address.
+    """What makes workers on a cluster: `local` (this machine's own), `auto` (the one that runs here) or an address.
 
     Where the cluster has GPUs and `device` is not the CPU, each worker has one.
 

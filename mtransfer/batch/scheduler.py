@@ -22,11 +22,12 @@ TICK_S = 0.5
 PAGE_S = 30.0  # between two editions of the summary page
 MANIFEST, LOCK = "manifest.sqlite", ".lock"
 Hear = Callable[[Entry, Tally, list[str]], None]  # an item that was finished, how far it all is, warnings
-MakeCrew = Callable[[list[int]], contextlib.AbstractContextManager[Workers]]  # from files that workers are to hold open
+# From files that workers are to hold open.
+MakeWorkers = Callable[[list[int]], contextlib.AbstractContextManager[Workers]]
 
 
 def run_batch(
-    batch: Batch, manifest_path: Path, make_crew: MakeCrew, hear: Hear, *, retry_failed: bool, batch_size: int = 1
+    batch: Batch, manifest_path: Path, make_workers: MakeWorkers, hear: Hear, *, retry_failed: bool, batch_size: int = 1
 ) -> Tally:
     """Do what of the batch is not done yet. Raises InputError while another driver is at work on it.
 
@@ -41,7 +42,7 @@ def run_batch(
         try:
             if not any(entry.state == "pending" for entry in entries):
                 return tally_of(entries)
-            with make_crew(locks) as workers:
+            with make_workers(locks) as workers:
                 return Scheduler(batch, manifest, entries, workers, hear, batch_size).run()
         finally:
             clear_stage(batch.out)  # what workers that were lost left behind
@@ -67,7 +68,7 @@ class Scheduler:
     def __init__(
         self, batch: Batch, manifest: Manifest, entries: list[Entry], workers: Workers, hear: Hear, batch_size: int
     ) -> None:
-        self._batch, self._manifest, self._crew, self._hear = batch, manifest, workers, hear
+        self._batch, self._manifest, self._workers, self._hear = batch, manifest, workers, hear
         self._batch_size = batch_size
         self._items = {item.key: item for item in batch.items}
         self._pending: dict[str, list[Entry]] = defaultdict(list)  # by clip
@@ -85,9 +86,9 @@ class Scheduler:
     def run(self) -> Tally:
         """Do every pending item. Raises MTransferError when the disk is full or no worker can work."""
         while any(self._pending.values()) or self._running:
-            for worker in self._crew.idle():
+            for worker in self._workers.idle():
                 self._give_next(worker)
-            for event in self._crew.wait(TICK_S):
+            for event in self._workers.wait(TICK_S):
                 self._handle(event)
             if time.monotonic() > self._page_s + PAGE_S:
                 _write_page(self._batch, self._manifest)
@@ -107,7 +108,7 @@ class Scheduler:
         for entry in taken:
             self._manifest.start(entry.id)
             self._running[entry.id] = replace(entry, state="running", attempts=entry.attempts + 1)
-        self._crew.give(worker, self._task(taken))
+        self._workers.give(worker, self._task(taken))
 
     def _take(self, clip: str) -> list[Entry]:
         """The next items of a clip; one that was lost before goes alone, so that it takes no others along."""
@@ -129,7 +130,7 @@ class Scheduler:
         """The worker's own clip again, else one nobody is at, else one whose flow is already kept, else none yet."""
         waiting = [clip for clip, entries in self._pending.items() if entries and clip not in self._unread]
         busy = {entry.clip for entry in self._running.values()}
-        if not waiting and not self._crew.says_when_read:
+        if not waiting and not self._workers.says_when_read:
             waiting = [clip for clip, entries in self._pending.items() if entries]
         return min(waiting, key=lambda clip: (clip != last, clip in busy), default=None)
 

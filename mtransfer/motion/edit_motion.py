@@ -10,8 +10,9 @@ from mtransfer.errors import InputError
 from mtransfer.flow.field import FlowField, affine_flow, compose, mask_field, pins_flow
 from mtransfer.flow.interpolate import fill_motion
 from mtransfer.flow.io import load_field
-from mtransfer.flow.warp import pixel_grid, sample
+from mtransfer.flow.warp import sample
 from mtransfer.media.photo.photo import Photo
+from mtransfer.subject.shape import centroid
 from mtransfer.subject.subject import Subject, subject_from_mask
 
 UNKNOWN = 0.01  # a confidence below this vouches for nothing
@@ -69,8 +70,7 @@ def _trusted(field: FlowField, mask: Tensor) -> Tensor:
 def elementary_field(asked: EditMotion, subject: Subject) -> FlowField:
     """The flow (T = 1) of elementary motions about the subject's centroid, over the whole picture."""
     size = (subject.image.shape[-2], subject.image.shape[-1])
-    grid = pixel_grid(subject.mask[None])[0]
-    centre = (grid * subject.mask).sum(dim=(1, 2)) / subject.mask.sum()
+    centre = centroid(subject.mask)
     field = affine_flow(
         size,
         (float(centre[0]), float(centre[1])),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mtransfer.batch.local_workers import Workers
     from mtransfer.batch.manifest import Entry
     from mtransfer.batch.plan import Batch, Tally
-    from mtransfer.batch.scheduler import MakeCrew
+    from mtransfer.batch.scheduler import MakeWorkers
 
 GB = 10**9
 GPU_BATCH = 4
@@ -65,9 +65,9 @@ def batch(
         if dry_run:
             _show_plan(asked, record, retry_failed=retry_failed, as_json=json_)
             return
-        make_crew = _crew(asked, workers, cluster, timeout)
+        make_workers = _workers_of(asked, workers, cluster, timeout)
         size = batch_size or (1 if is_cpu(asked.values["device"]) else GPU_BATCH)
-        _run(asked, record, make_crew, size, retry_failed=retry_failed, as_json=json_, quiet=quiet)
+        _run(asked, record, make_workers, size, retry_failed=retry_failed, as_json=json_, quiet=quiet)
 
     console.run(job)
 
@@ -126,7 +126,7 @@ def _record_path(output: str, manifest: Path | None) -> Path:
     return folder / MANIFEST
 
 
-def _crew(asked: "Batch", workers: int | None, cluster: str | None, timeout: float) -> "MakeCrew":
+def _workers_of(asked: "Batch", workers: int | None, cluster: str | None, timeout: float) -> "MakeWorkers":
     if cluster is not None:
         from mtransfer.batch.ray_workers import ray_workers
 
@@ -171,7 +171,7 @@ def is_cpu(device: str) -> bool:
 def _run(
     asked: "Batch",
     record: Path,
-    make_crew: "MakeCrew",
+    make_workers: "MakeWorkers",
     batch_size: int,
     *,
     retry_failed: bool,
@@ -195,7 +195,7 @@ def _run(
     # With --json, stdout is for our lines alone, whatever a library prints.
     with contextlib.redirect_stdout(sys.stderr), _bar(quiet=quiet or as_json) as show:
         try:
-            tally = run_batch(asked, record, make_crew, hear, retry_failed=retry_failed, batch_size=batch_size)
+            tally = run_batch(asked, record, make_workers, hear, retry_failed=retry_failed, batch_size=batch_size)
         except KeyboardInterrupt:
             console.say("interrupted; what is done stays done, and the same command goes on")
             raise SystemExit(130) from None
