@@ -131,9 +131,9 @@ def _prepared(
     bench: Bench, settings: SamplerSettings, guide: FlowModel | None = None
 ) -> tuple[SamplingContext, Denoiser, MotionGuidance]:
     draft = make_composite(bench.photo, bench.flow, bench.mask, bench.photo)
-    plan = SamplingContext(bench.pipe, bench.photo, bench.flow, draft, settings, torch.Generator().manual_seed(0))
+    plan = SamplingContext(bench.pipe, bench.photo, draft, settings, torch.Generator().manual_seed(0))
     eps = plan.denoiser(_prompt(bench, settings))
-    return plan, eps, plan.guidance(guide or bench.guide, ())
+    return plan, eps, plan.guidance(bench.flow, guide or bench.guide, ())
 
 
 def _prompt(bench: Bench, settings: SamplerSettings) -> Prompt | None:

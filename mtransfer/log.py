@@ -6,13 +6,19 @@ import sys
 from collections.abc import Callable, Iterator
 
 _quiet = contextvars.ContextVar("quiet", default=False)
+_listener: contextvars.ContextVar["Callable[[str], object] | None"] = contextvars.ContextVar("listener", default=None)
 
+WARNING = "warning: "
 Report = Callable[[str, int, int, float | None], None]  # stage, done, total, energy
 
 
 def say(message: str) -> None:
     """One line on stderr about what was chosen."""
-    print(message, file=sys.stderr)
+    listener = _listener.get()
+    if listener is None:
+        print(message, file=sys.stderr)
+    else:
+        listener(message)
 
 
 def one_line(message: str) -> str:
@@ -30,7 +36,17 @@ def tell(message: str) -> None:
 
 def warn(message: str) -> None:
     """One line on stderr about what the user gave and what will not be as they may think."""
-    print(f"warning: {one_line(message)}", file=sys.stderr)
+    say(f"{WARNING}{one_line(message)}")
+
+
+@contextlib.contextmanager
+def lines_to(listener: Callable[[str], object]) -> Iterator[None]:
+    """Every line of this thread goes to `listener` meanwhile, and not to stderr."""
+    before = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(before)
 
 
 @contextlib.contextmanager

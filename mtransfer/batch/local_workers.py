@@ -10,9 +10,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import IO, Any, Literal, Protocol, runtime_checkable
 
+from mtransfer.batch.task import Record, Task
 from mtransfer.errors import MTransferError
 
 READ_BYTES = 2**16
@@ -25,11 +26,14 @@ STILLBORN = 3  # workers that end before they are ready: none ever will be
 
 @dataclass(frozen=True)
 class Event:
-    """What became of a task: its clip was read, it has a record, or its worker was lost, and why."""
+    """What became of a task: its clip was read, it ended with a record of each item, or its worker was lost, and why.
 
-    kind: Literal["clip read", "record", "lost", "stuck"]
-    task: dict[str, Any]
-    record: dict[str, Any] = field(default_factory=dict)
+    Of a worker that was lost there are no records, but a reason.
+    """
+
+    kind: Literal["clip read", "ended", "lost", "stuck"]
+    task: Task
+    records: tuple[Record, ...] = ()
     reason: str = ""
 
 
@@ -42,7 +46,7 @@ class Workers(Protocol):
     def idle(self) -> list[int]:
         """Workers that can be given a task now."""
 
-    def give(self, worker: int, task: dict[str, Any]) -> None:
+    def give(self, worker: int, task: Task) -> None:
         """Let an idle worker do a task."""
 
     def wait(self, longest_s: float) -> list[Event]:
@@ -68,13 +72,13 @@ class _Worker:
         self.ready, self.task, self.stage, self.heard_s = False, None, "start", time.monotonic()
         self._rest = b""
 
-    task: dict[str, Any] | None
+    task: Task | None
 
-    def give(self, task: dict[str, Any]) -> None:
+    def give(self, task: Task) -> None:
         self.task, self.heard_s, self.stage = task, time.monotonic(), "start"
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # its end is read next, which tells of it
-            self.process.stdin.write(json.dumps(task).encode() + b"\n")
+            self.process.stdin.write(json.dumps(task.to_json()).encode() + b"\n")
             self.process.stdin.flush()
 
     def read(self) -> list[dict[str, Any]] | None:
@@ -130,7 +134,7 @@ class LocalWorkers:
         """Ready workers without a task."""
         return [slot for slot, worker in enumerate(self._workers) if worker.ready and worker.task is None]
 
-    def give(self, worker: int, task: dict[str, Any]) -> None:
+    def give(self, worker: int, task: Task) -> None:
         """Let an idle worker do a task."""
         self._workers[worker].give(task)
 
@@ -161,8 +165,8 @@ class LocalWorkers:
             worker.stage = message.get("stage", worker.stage)
             if worker.stage not in READING and worker.task is not None:
                 events.append(Event("clip read", worker.task))
-            if "record" in message and worker.task is not None:
-                events.append(Event("record", worker.task, message["record"]))
+            if "records" in message and worker.task is not None:
+                events.append(Event("ended", worker.task, tuple(map(Record.from_json, message["records"]))))
                 worker.task = None
         return events
 

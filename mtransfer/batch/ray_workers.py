@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from mtransfer.batch.local_workers import MEND_STUCK, Event, Workers
+from mtransfer.batch.task import Record, Task
 from mtransfer.errors import InputError, MTransferError
 
 THREADS = 1  # a worker: then a cluster's results are to the byte those of one machine's single-threaded workers
@@ -29,8 +30,8 @@ class Maker:
         """Answers when everything is imported."""
         return True
 
-    def do(self, task: dict[str, Any]) -> dict[str, Any]:
-        """Make an item; what to record of it."""
+    def do(self, task: Task) -> list[Record]:
+        """Make a task's items; the record of each."""
         from mtransfer.batch.worker_process import do
 
         return do(task, lambda message: None)
@@ -50,7 +51,7 @@ class RayWorkers:
         self._timeout_s, self._heard_s = timeout_s, time.monotonic()
         self._actors: dict[int, Any] = {}
         self._starting: dict[Any, int] = {}  # by the future of its answer
-        self._running: dict[Any, tuple[int, dict[str, Any], float]] = {}  # by the future of its record
+        self._running: dict[Any, tuple[int, Task, float]] = {}  # by the future of its records
         for worker in range(count):
             self._start(worker)
 
@@ -68,7 +69,7 @@ class RayWorkers:
         busy = {*self._starting.values(), *(worker for worker, _, _ in self._running.values())}
         return sorted(self._actors.keys() - busy)
 
-    def give(self, worker: int, task: dict[str, Any]) -> None:
+    def give(self, worker: int, task: Task) -> None:
         """Let an idle worker do a task."""
         self._running[self._actors[worker].do.remote(task)] = worker, task, time.monotonic()
 
@@ -98,7 +99,7 @@ class RayWorkers:
             del self._starting[future]
             return []
         _, task, _ = self._running.pop(future)
-        return [Event("record", task, answer)]
+        return [Event("ended", task, tuple(answer))]
 
     def _lost(self, future: Any, reason: str) -> list[Event]:
         if future in self._starting:

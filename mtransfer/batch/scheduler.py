@@ -6,8 +6,8 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from mtransfer.batch.index_page import write_page
 from mtransfer.batch.local_workers import Event, Workers
@@ -15,6 +15,7 @@ from mtransfer.batch.lock import sole_driver
 from mtransfer.batch.manifest import Entry, Manifest
 from mtransfer.batch.plan import Batch, Tally, finish, settle
 from mtransfer.batch.storage import clear_stage, is_delivered
+from mtransfer.batch.task import Record, Task, TaskItem
 from mtransfer.errors import MTransferError
 
 LOSSES = 3  # workers that one item may cost: then it is the item's fault
@@ -134,37 +135,38 @@ class Scheduler:
             waiting = [clip for clip, entries in self._pending.items() if entries]
         return min(waiting, key=lambda clip: (clip != last, clip in busy), default=None)
 
-    def _task(self, entries: list[Entry]) -> dict[str, Any]:
+    def _task(self, entries: list[Entry]) -> Task:
         out = str(self._batch.out.local or self._batch.out.fs.unstrip_protocol(self._batch.out.root))
-        return {"command": self._batch.command, "out": out, "items": [self._described(entry) for entry in entries]}
+        return Task(self._batch.command, out, tuple(self._task_item(entry) for entry in entries))
 
-    def _described(self, entry: Entry) -> dict[str, Any]:
+    def _task_item(self, entry: Entry) -> TaskItem:
         item = self._items[entry.clip, entry.photo]
-        files = {"clip": os.path.abspath(item.clip.path), "photo": os.path.abspath(item.photo.path)}
-        return {"item": entry.id, **files, "values": {**self._batch.values, **item.settings}, "place": entry.folder}
+        clip, photo = (os.path.abspath(source.path) for source in (item.clip, item.photo))
+        return TaskItem(entry.id, clip, photo, {**self._batch.values, **item.settings}, entry.folder)
 
     def _handle(self, event: Event) -> None:
-        entries = [self._running[item["item"]] for item in event.task["items"]]
+        entries = [self._running[item.item] for item in event.task.items]
         self._unread.discard(entries[0].clip)
         if event.kind == "clip read":
             self._read.add(entries[0].clip)
             return
         together = len(entries) > 1
-        for entry, record in zip(entries, event.record.get("records", [{}] * len(entries)), strict=True):
+        for entry, record in zip_longest(entries, event.records):  # of a worker that was lost there are none
             del self._running[entry.id]
             self._settle(entry, record, event, together=together)
 
-    def _settle(self, entry: Entry, record: dict[str, Any], event: Event, *, together: bool) -> None:
-        if record.get("state") == "done" or is_delivered(self._batch.out, entry.folder):
-            done = finish(self._batch.out, self._manifest, entry, record.get("seconds"))
-            self._note(done, record.get("warnings", []))
-        elif record.get("disk_full"):
+    def _settle(self, entry: Entry, record: Record | None, event: Event, *, together: bool) -> None:
+        seconds, warnings = (None, ()) if record is None else (record.seconds, record.warnings)
+        error = event.reason if record is None else record.error
+        if error is None or is_delivered(self._batch.out, entry.folder):
+            self._note(finish(self._batch.out, self._manifest, entry, seconds), list(warnings))
+        elif record is not None and record.disk_full:
             self._manifest.put_back([entry.id])
-            raise MTransferError(f"-o {self._batch.out.root}: {record['error']}; then run the same command again")
+            raise MTransferError(f"-o {self._batch.out.root}: {error}; then run the same command again")
         elif event.kind == "lost" or (event.kind == "stuck" and together):
             self._again_or_fail(entry, event.reason)
         else:
-            self._fail(entry, record.get("error", event.reason), record.get("seconds"))
+            self._fail(entry, error, seconds)
 
     def _again_or_fail(self, entry: Entry, reason: str) -> None:
         self._losses[entry.id] += 1

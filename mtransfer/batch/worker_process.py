@@ -4,8 +4,6 @@ As a process, tasks come in on stdin and messages go out on stdout, a JSON objec
 and what a library prints is no message.
 """
 
-import contextlib
-import io
 import json
 import os
 import queue
@@ -18,7 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from mtransfer.batch.task import Record, Task, TaskItem
 from mtransfer.errors import MTransferError
+from mtransfer.log import WARNING, lines_to
 
 if TYPE_CHECKING:
     from mtransfer.jobs.render import Prepared, TransferOutput
@@ -29,55 +29,59 @@ SHOWN = ("edited.png", "contact.png")  # of a picture, of an animation
 Say = Callable[[dict[str, Any]], None]
 
 
-def do(task: dict[str, Any], say: Say) -> dict[str, Any]:
-    """Make a pass of items and deliver them: {"records": what to record of each}, of one that cannot be made too.
+def do(task: Task, say: Say) -> list[Record]:
+    """Make a pass of items and deliver them: the record of each, of one that cannot be made too.
 
     `say` hears now and then that it goes on, {"stage": name}, and at each new stage. Photos are sampled together.
     """
-    makers = [_Maker(task, item, say) for item in task["items"]]
+    makers = [_Maker(task, item, say) for item in task.items]
     for maker in makers:
-        maker.attempt(maker.animate if task["command"] == "animate" else maker.prepare)
+        maker.attempt(maker.animate if task.command == "animate" else maker.prepare)
     _sample([maker for maker in makers if maker.prepared is not None])
-    return {"records": [maker.record for maker in makers]}
+    return [maker.record() for maker in makers]
 
 
 class _Maker:
-    """One item under way, and the record it will have."""
+    """One item under way, and what its record will tell."""
 
-    def __init__(self, task: dict[str, Any], item: dict[str, Any], say: Say) -> None:
-        inputs = {"clip": Path(item["clip"]), "photo": Path(item["photo"])}
-        self.record: dict[str, Any] = {"state": "failed", "seconds": 0.0, "warnings": []}
+    def __init__(self, task: Task, item: TaskItem, say: Say) -> None:
         self.prepared: Prepared | None = None
-        self._command, self._values, self._report = task["command"], {**item["values"], **inputs}, _reporter(say)
-        self._out, self._place = task["out"], item["place"]
+        self._task, self._item, self._report = task, item, _reporter(say)
+        self._error: Exception | None = None
+        self._seconds, self._lines = 0.0, list[str]()
+
+    def record(self) -> Record:
+        """What became of it, once it was delivered or has failed."""
+        warnings = tuple(line for line in self._lines if line.startswith(WARNING))
+        reason = None if self._error is None else _reason(self._error)
+        return Record(reason, round(self._seconds, 3), warnings, _is_disk_full(self._error))
 
     def attempt(self, make: Callable[[], None]) -> None:
         """Do it, and note how long it took, its warnings and why it failed, if it did."""
-        started, heard = time.monotonic(), io.StringIO()
+        started = time.monotonic()
         try:
-            with contextlib.redirect_stderr(heard):
+            with lines_to(self.heard):
                 make()
         except Exception as error:
             self.fail(error)
-        self.heard(heard)
         self.took(time.monotonic() - started)
 
-    def heard(self, said: io.StringIO) -> None:
-        lines = said.getvalue().splitlines()
-        self.record["warnings"] += [line for line in lines if line.startswith("warning: ")]
+    def heard(self, line: str) -> None:
+        self._lines.append(line)
 
     def fail(self, error: Exception) -> None:
         if os.environ.get("MTRANSFER_DEBUG") == "1":
             raise error
-        self.record |= {"error": _reason(error), "disk_full": _is_disk_full(error)}
+        self._error = error
 
     def took(self, seconds: float) -> None:
-        self.record["seconds"] = round(self.record["seconds"] + seconds, 3)
+        self._seconds += seconds
 
     def _recipe(self) -> Any:
         from mtransfer.jobs.recipe import COMMANDS
 
-        return COMMANDS[self._command].build(self._values, [])
+        files = {"clip": Path(self._item.clip), "photo": Path(self._item.photo)}
+        return COMMANDS[self._task.command].build({**self._item.values, **files}, [])
 
     def prepare(self) -> None:
         from mtransfer.jobs.transfer import prepare_transfer
@@ -103,12 +107,11 @@ class _Maker:
     def _deliver(self, fill: Callable[[Path], object]) -> None:
         from mtransfer.batch.storage import deliver, open_out, stage
 
-        out = open_out(self._out)
+        out = open_out(self._task.out)
         with stage(out) as folder:
             fill(folder / "result")
             save_thumbnail(folder / "result")
-            deliver(folder / "result", out, self._place)
-        self.record["state"] = "done"
+            deliver(folder / "result", out, self._item.place)
 
 
 def _sample(makers: list[_Maker]) -> None:
@@ -117,9 +120,9 @@ def _sample(makers: list[_Maker]) -> None:
 
     if not makers:
         return
-    started, said = time.monotonic(), io.StringIO()
+    started, said = time.monotonic(), list[str]()
     try:
-        with contextlib.redirect_stderr(said):
+        with lines_to(said.append):
             outputs = finish([maker.prepared for maker in makers if maker.prepared])
     except Exception as error:
         for maker in makers:
@@ -127,7 +130,8 @@ def _sample(makers: list[_Maker]) -> None:
         return
     share_s = (time.monotonic() - started) / len(makers)
     for maker, output in zip(makers, outputs, strict=True):
-        maker.heard(said)
+        for line in said:
+            maker.heard(line)
         maker.took(share_s)
         maker.attempt(partial(maker.write, output))
 
@@ -191,17 +195,17 @@ def main() -> None:
     def say(message: dict[str, Any]) -> None:
         print(json.dumps(message), file=channel, flush=True)
 
-    tasks: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(tasks,), daemon=True).start()
     get_ready(int(sys.argv[1]))
     say({"ready": True})
     while True:
-        say({"record": do(tasks.get(), say)})
+        say({"records": [record.to_json() for record in do(tasks.get(), say)]})
 
 
-def _listen(tasks: "queue.SimpleQueue[dict[str, Any]]") -> None:
+def _listen(tasks: "queue.SimpleQueue[Task]") -> None:
     for line in sys.stdin:
-        tasks.put(json.loads(line))
+        tasks.put(Task.from_json(json.loads(line)))
     os._exit(0)  # also in the middle of an item, of which nobody would hear
 
 

@@ -36,7 +36,6 @@ def instruct(
     *,
     device: torch.device,
     seed: int = 0,
-    steps: int | None = None,
 ) -> Float[Tensor, "1 3 H W"]:
     """The photo edited as it is told, all of it: InstructPix2Pix (Brooks et al., CVPR 2023, arXiv 2211.09800).
 
@@ -46,7 +45,7 @@ def instruct(
     made = pipe(
         instruction,
         image=photo.to(pipe.unet.dtype),
-        num_inference_steps=steps or STEPS["instruct"],
+        num_inference_steps=STEPS["instruct"],
         guidance_scale=TEXT_SCALE,
         image_guidance_scale=IMAGE_SCALE,
         generator=torch.Generator().manual_seed(seed),
@@ -64,7 +63,6 @@ def inpaint(
     *,
     device: torch.device,
     seed: int = 0,
-    steps: int | None = None,
 ) -> Float[Tensor, "1 3 H W"]:
     """The subject warped along its flow, its old place and the seam painted by Stable Diffusion's inpainting net.
 
@@ -79,7 +77,7 @@ def inpaint(
         mask_image=hole,
         height=photo.shape[-2],
         width=photo.shape[-1],
-        num_inference_steps=steps or STEPS["inpaint"],
+        num_inference_steps=STEPS["inpaint"],
         guidance_scale=TEXT_SCALE,
         generator=torch.Generator().manual_seed(seed),
         output_type="pt",

@@ -86,7 +86,7 @@ def drag(
     start, target = handle_points(flow, mask, chosen.handles)
     draft = make_composite(photo, flow, mask)
     loop = SamplerSettings.from_preset("paper", steps=chosen.steps, start_t=chosen.start_t)
-    plan = SamplingContext(pipe, photo, flow, draft, loop, None)
+    plan = SamplingContext(pipe, photo, draft, loop, None)
     eps = plan.denoiser(pipe.encode_prompt(prompt, "", 1.0))
     trajectory = plan.inverted(eps)
     features = Features(eps, plan.timesteps.t[0], chosen.block)

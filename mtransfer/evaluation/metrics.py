@@ -6,6 +6,7 @@ and counted in above one half. A figure with nothing to measure is NaN; the PSNR
 
 import math
 from dataclasses import dataclass
+from typing import NotRequired, TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +34,19 @@ SEAM_SHARE = 0.012  # of the long side: half the width of the band along a silho
 MARGIN_SHARE = 0.04  # of the long side: soft edges, contact shadows and feathers are no damage to the background
 RETURN_PX = 1.0  # a point is seen where the motion back from its place leads to it again, this closely
 VISIBLE_CONTRAST = 0.02  # subject and background that differ less, as root mean square, cannot be told apart
+
+
+class FlowError(TypedDict):
+    """How far the flow seen in a result is from the flow asked for; see `flow_error`."""
+
+    mean_px: float
+    median_px: float
+    relative: float
+    dx_px: float
+    dy_px: float
+    flow_loss_px: float
+    edit_mean_px: NotRequired[float]
+    frame: NotRequired[int]  # of a film
 
 
 @dataclass(frozen=True)
@@ -77,7 +91,7 @@ def flow_error(
     target_flow: Float[Tensor, "1 2 H W"],
     mask: Float[Tensor, "1 1 H W"],
     background: Float[Tensor, "1 1 H W"] | None = None,
-) -> dict[str, float]:
+) -> FlowError:
     """How far the flow that `model` sees from the photo to the edit is from the target, in pixels of the photo.
 
     Inside the subject: the end-point error `mean_px`, `median_px` and, as a share of the mean motion asked for,
@@ -90,7 +104,7 @@ def flow_error(
     motion_px = float(magnitude(target_flow)[inside].mean())
     mean_px = float(error_px[inside].mean())
     dx, dy = found[0][:, inside[0, 0]].median(dim=1).values.tolist()
-    errors = {
+    errors: FlowError = {
         "mean_px": mean_px,
         "median_px": float(error_px[inside].median()),
         "relative": mean_px / motion_px if motion_px > 0 else math.nan,

@@ -22,6 +22,7 @@ from mtransfer.flow.estimator import DisFlow
 from mtransfer.flow.field import FlowField, resize
 from mtransfer.flow.warp import magnitude
 from mtransfer.jobs.context import Run
+from mtransfer.jobs.metrics import AnimationMetrics
 from mtransfer.jobs.recipe import AnimateRecipe
 from mtransfer.jobs.render import warn_of_no_generator
 from mtransfer.jobs.scene import Scene, read_scene
@@ -48,7 +49,7 @@ class Animation:
     flow: FlowField
     subjects: tuple[Subject, ...]
     recipe: AnimateRecipe
-    metrics: dict[str, Any]
+    metrics: AnimationMetrics
     timings: dict[str, float]
 
 
@@ -67,7 +68,7 @@ def animate(recipe: AnimateRecipe | None = None, **options: Any) -> Animation:
     return Animation(*shown, flow, scene.subjects, scene.recipe, metrics, scene.run.timings)
 
 
-def paint_frames(scene: Scene, folder: Path, text: str = "") -> tuple[FlowField, dict[str, Any]]:
+def paint_frames(scene: Scene, folder: Path, text: str = "") -> tuple[FlowField, AnimationMetrics]:
     """Paint every frame that is not in `folder` yet, as a PNG that carries `text`.
 
     Returns the flow from the photo to each frame, at the size at which the clip was read, and figures on the result.
@@ -152,7 +153,7 @@ def _reporter(run: Run, index: int, count: int) -> Callback:
     return report
 
 
-def _figures(scene: Scene, renderer: FrameRenderer, folder: Path, index: int) -> dict[str, Any]:
+def _figures(scene: Scene, renderer: FrameRenderer, folder: Path, index: int) -> AnimationMetrics:
     """Flicker in levels of 255, guided evaluations of this run, and how the liveliest frame moved."""
     own, frame = scene.photo.image[None], load_frame(folder, index)[None]
     with scene.run.stage("measure"):

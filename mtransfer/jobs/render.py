@@ -14,12 +14,13 @@ from torch import Tensor
 from mtransfer.errors import InputError, MTransferError
 from mtransfer.evaluation.metrics import background_psnr_db, flow_error
 from mtransfer.evaluation.moved_as_asked import moved_as_asked, within_px
-from mtransfer.flow.estimator import DisFlow, FlowModel
+from mtransfer.flow.estimator import DisFlow
 from mtransfer.flow.field import FlowField
 from mtransfer.flow.loading import load_judge
 from mtransfer.flow.visualize import with_flow
 from mtransfer.jobs.context import Run
 from mtransfer.jobs.cutout import with_alpha
+from mtransfer.jobs.metrics import EditMetrics
 from mtransfer.jobs.recipe import PhotoRecipe
 from mtransfer.log import warn
 from mtransfer.media.crop import WHOLE, Window, window
@@ -52,7 +53,7 @@ class TransferOutput:
     flow: FlowField
     subject: Subject
     recipe: PhotoRecipe
-    metrics: dict[str, Any]
+    metrics: EditMetrics
     timings: dict[str, float]
     edit: Tensor
     panels: Panels = field(repr=False)
@@ -182,7 +183,7 @@ def _measured(job: Prepared, edited: Tensor, evaluations: int) -> TransferOutput
     run, draft = job.run, job.draft
     warn_of_no_generator(run.recipe)
     with run.stage("measure"):
-        metrics = _measure(run, job.own, edited, job.flow, job.mask, draft) | {"guided_evaluations": evaluations}
+        metrics = _measure(job, edited, evaluations)
     if run.clip_was_read:
         metrics["clip_reader"] = run.clip_reader.by
     panels = [*job.seen(), ("warp", draft.image[0].cpu()), ("result", edited[0].cpu())]
@@ -214,14 +215,13 @@ def _reporter(jobs: Sequence[Prepared]) -> Callback:
     return report
 
 
-def _measure(
-    run: Run, own: Tensor, edited: Tensor, flow: FlowField, mask: Tensor, draft: WarpComposite
-) -> dict[str, Any]:
-    target = flow.flow.to(own)
-    judges: dict[str, FlowModel] = {
-        "raft": load_judge(run.guide_name, run.device),
-        "dis": DisFlow(),
+def _measure(job: Prepared, edited: Tensor, evaluations: int) -> EditMetrics:
+    raft, target = load_judge(job.run.guide_name, job.run.device), job.flow.flow.to(job.own)
+    return {
+        "flow_error_raft": flow_error(raft, job.own, edited, target, job.mask),
+        "flow_error_dis": flow_error(DisFlow(), job.own, edited, target, job.mask),
+        "moved_as_asked": moved_as_asked(job.own, edited, target, job.mask),
+        "moved_within_px": within_px(job.own),
+        "background_psnr_db": background_psnr_db(job.own, edited, job.draft.edit),
+        "guided_evaluations": evaluations,
     }
-    errors = {f"flow_error_{name}": flow_error(judge, own, edited, target, mask) for name, judge in judges.items()}
-    moved = {"moved_as_asked": moved_as_asked(own, edited, target, mask), "moved_within_px": within_px(own)}
-    return {**errors, **moved, "background_psnr_db": background_psnr_db(own, edited, draft.edit)}

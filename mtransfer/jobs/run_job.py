@@ -17,10 +17,12 @@ from mtransfer.jobs.animate import paint_frames
 from mtransfer.jobs.animation_files import kept_frames, write_animation
 from mtransfer.jobs.context import Watch
 from mtransfer.jobs.generate import generate
+from mtransfer.jobs.metrics import AnimationMetrics, Metrics
 from mtransfer.jobs.recipe import AnimateRecipe, EditRecipe, GenerateRecipe, Recipe, TransferRecipe
 from mtransfer.jobs.recipe_file import write_stored
-from mtransfer.jobs.scene import read_scene
-from mtransfer.jobs.transfer import TransferOutput, edit, transfer
+from mtransfer.jobs.render import TransferOutput, finish
+from mtransfer.jobs.scene import Scene, read_scene
+from mtransfer.jobs.transfer import prepare_either
 from mtransfer.log import Report, warn
 from mtransfer.media.contact_sheet import sheet
 from mtransfer.media.photo.photo import save_png
@@ -44,24 +46,21 @@ def run_to_folder(
     A subject whose mask does not hash to `wanted_mask` gets a line that says so.
     """
     if isinstance(recipe, AnimateRecipe):
-        return _animate(recipe, out, overwrite, metadata, wanted_mask, {"report": report, "watch": watch})
+        require_free(out, overwrite)
+        scene = read_scene(recipe, report=report, watch=watch)
+        return _animate(scene, out, overwrite, metadata, wanted_mask)
     with staged(out, overwrite=overwrite) as stage:
         if isinstance(recipe, GenerateRecipe):
             return _write_generated(recipe, stage, out, metadata, report)
         assert isinstance(recipe, (TransferRecipe, EditRecipe))
-        told = {"report": report, "watch": watch}
-        output = transfer(recipe, **told) if isinstance(recipe, TransferRecipe) else edit(recipe, **told)
+        output = finish([prepare_either(recipe, report=report, watch=watch)])[0]
         _warn_of_another_subject(wanted_mask, mask_hash(output.subject.mask))
         write_moved(output, stage, metadata=metadata)
     return _summary(output, out)
 
 
-def _animate(
-    recipe: AnimateRecipe, out: Path, overwrite: bool, metadata: bool, wanted_mask: str | None, told: dict[str, Any]
-) -> dict[str, Any]:
+def _animate(scene: Scene, out: Path, overwrite: bool, metadata: bool, wanted_mask: str | None) -> dict[str, Any]:
     """As every job, but frames already painted are kept when it is interrupted, for the same command to go on with."""
-    require_free(out, overwrite)
-    scene = read_scene(recipe, **told)
     found = mask_hash(scene.mask[0])
     _warn_of_another_subject(wanted_mask, found)
     stored = write_stored(scene.recipe, versions(), found)
@@ -77,12 +76,16 @@ def _animate(
     return files | {"seed": scene.recipe.seed, "seconds": round(sum(scene.run.timings.values()), 1), **_brief(metrics)}
 
 
-def _brief(metrics: dict[str, Any]) -> dict[str, Any]:
-    told = {"frames_made": metrics["frames"], "clip_reader": metrics["clip_reader"]}
-    return {**told, "flicker_255": round(metrics["flicker_255"], 2), **_moved(metrics)}
+def _brief(metrics: AnimationMetrics) -> dict[str, Any]:
+    return {
+        "frames_made": metrics["frames"],
+        "clip_reader": metrics["clip_reader"],
+        "flicker_255": round(metrics["flicker_255"], 2),
+        **_moved(metrics),
+    }
 
 
-def _moved(metrics: dict[str, Any]) -> dict[str, Any]:
+def _moved(metrics: Metrics) -> dict[str, Any]:
     return {"moved_as_asked": in_words(metrics["moved_as_asked"], metrics["moved_within_px"])}
 
 
@@ -146,6 +149,6 @@ def _summary(output: TransferOutput, out: Path) -> dict[str, Any]:
         "seed": output.recipe.seed,
         "seconds": round(sum(output.timings.values()), 1),
         "guided_evaluations": output.metrics["guided_evaluations"],
-        **{key: output.metrics[key] for key in ("clip_reader",) if key in output.metrics},
+        **({"clip_reader": output.metrics["clip_reader"]} if "clip_reader" in output.metrics else {}),
         **_moved(output.metrics),
     }

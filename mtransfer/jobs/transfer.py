@@ -97,6 +97,13 @@ def prepare_edit(recipe: EditRecipe | None = None, **options: Any) -> Prepared:
     return prepare(run, photo, subject, flow, [])
 
 
+def prepare_either(recipe: TransferRecipe | EditRecipe, **options: Any) -> Prepared:
+    """As `prepare_transfer` or `prepare_edit`, whichever the recipe is of."""
+    if isinstance(recipe, TransferRecipe):
+        return prepare_transfer(recipe, **options)
+    return prepare_edit(recipe, **options)
+
+
 def edit_motion(recipe: EditRecipe) -> EditMotion:
     """What a recipe asks for."""
     names = ("flow", "translate", "rotate", "scale", "stretch", "pin", "strength")

@@ -27,7 +27,7 @@ from mtransfer.log import Report, tell, warn
 from mtransfer.media.clip_position import require_pair
 from mtransfer.media.photo.sizes import require_size
 from mtransfer.media.shots import choose_shot, warn_of_shots
-from mtransfer.media.video import Clip, ClipReader
+from mtransfer.media.video import ClipReader
 from mtransfer.motion.camera import fit_cameras, resized, steadied, without_camera
 from mtransfer.motion.clip_flow import Reading, read_clip
 from mtransfer.motion.mask_propagation import track, within
@@ -115,32 +115,17 @@ def read_motion(
     if reference is None and (best := _most_alike(masks, photo_subjects, wanted)) != start:
         start, subjects = best, _subjects_at(reading, best, masks[wanted.index(best)])
         field = reading.flow_from(start, wanted)
-    return _motion(options, reader.clip, reading, start, wanted, subjects, masks, field, photo_subjects)
-
-
-def _motion(
-    options: ClipMotionOptions,
-    clip: Clip,
-    reading: Reading,
-    start: int,
-    wanted: tuple[int, ...],
-    subjects: tuple[Subject, ...],
-    masks: Tensor,
-    field: FlowField,
-    photo_subjects: Sequence[Subject],
-) -> ClipMotion:
     everything = torch.cat([each.mask for each in subjects]).amax(dim=0, keepdim=True)
     cameras = _cameras(options, field, everything, reading.picture(start), reading.pictures_of(wanted))
     still = FlowField(without_camera(field.flow, cameras), within(field, everything, masks))
-    *times, start_time = clip.times_in_frames([*wanted, start])
+    *times, start_time = reader.clip.times_in_frames([*wanted, start])
     still = _held(smooth_over_time(still, torch.tensor(times), start_time), everything, wanted)
     mirror = _mirrored(options, subjects[0], photo_subjects[0])
     fits = tuple(
         fit_subjects(own, photo, options.align, turn=options.turn, mirror=mirror)
         for own, photo in zip(subjects, photo_subjects, strict=True)
     )
-    picture = reading.picture(start)
-    return ClipMotion(start, wanted, picture, subjects, masks, still, cameras.float(), fits, mirror)
+    return ClipMotion(start, wanted, reading.picture(start), subjects, masks, still, cameras.float(), fits, mirror)
 
 
 def retargeted(

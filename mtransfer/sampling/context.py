@@ -18,7 +18,7 @@ from mtransfer.flow.field import FlowField, resize
 from mtransfer.sampling.composite import WarpComposite
 from mtransfer.sampling.ddim import Anchor, Callback, Guide, Step, Timesteps, ddim_timesteps, invert, sample_steps
 from mtransfer.sampling.denoiser import Denoiser, Prompt
-from mtransfer.sampling.guidance import EnergyTerm, MotionGuidance
+from mtransfer.sampling.guidance import EnergyTerm, EnergyWeights, MotionGuidance
 from mtransfer.sampling.settings import SamplerSettings, guided
 
 DETAIL_PX = 3  # what is finer stays the draft's own where a net betters a draft
@@ -33,14 +33,13 @@ class SamplingContext:
         self,
         pipe: Any,
         photo: Tensor,
-        flow: Tensor,
         draft: WarpComposite,
         settings: SamplerSettings,
         generator: torch.Generator | list[torch.Generator] | None,
         noise: Tensor | None = None,
         carried: Tensor | None = None,
     ) -> None:
-        self.pipe, self.photo, self.flow, self.draft, self.settings = pipe, photo, flow, draft, settings
+        self.pipe, self.photo, self.draft, self.settings = pipe, photo, draft, settings
         self.generator, self.noise = generator, noise
         self.timesteps: Timesteps = ddim_timesteps(pipe.scheduler.alphas_cumprod, settings.steps, settings.start_t)
         with torch.no_grad():
@@ -86,20 +85,13 @@ class SamplingContext:
     def _changeable(self) -> Tensor:
         return (self.draft.edit > 0).to(self.photo)
 
-    def guidance(self, flow_model: FlowModel, terms: Sequence[EnergyTerm]) -> MotionGuidance:
-        """The energy of this job, at the size at which guidance looks."""
-        chosen, looked_at = self.settings, resize(FlowField.from_flow(self.flow), self._looked_at())
-        return MotionGuidance(
-            self._seen(self.photo),
-            looked_at.flow,
-            flow_model,
-            w_flow=chosen.w_flow,
-            w_color=chosen.w_color,
-            occlusion=chosen.occlusion,
-            oracle_flow=chosen.oracle_flow,
-            charbonnier_eps=chosen.charbonnier_eps,
-            terms=terms,
+    def guidance(self, flow: Tensor, flow_model: FlowModel, terms: Sequence[EnergyTerm]) -> MotionGuidance:
+        """The energy of this job for a target flow [B,2,H,W], at the size at which guidance looks."""
+        chosen, looked_at = self.settings, resize(FlowField.from_flow(flow), self._looked_at())
+        weights = EnergyWeights(
+            chosen.w_flow, chosen.w_color, chosen.occlusion, chosen.oracle_flow, chosen.charbonnier_eps
         )
+        return MotionGuidance(self._seen(self.photo), looked_at.flow, flow_model, weights, terms)
 
     def _looked_at(self) -> tuple[int, int]:
         """(H, W) at which guidance looks: no larger than the sampler's own size."""

@@ -39,6 +39,17 @@ class Energy:
     flow: Tensor
 
 
+@dataclass(frozen=True)
+class EnergyWeights:
+    """How the terms count: the paper's lambdas, and what of the colour term is looked at and along which flow."""
+
+    w_flow: float
+    w_color: float
+    occlusion: bool = True
+    oracle_flow: bool = False
+    charbonnier_eps: float = 0.0
+
+
 class MotionGuidance:
     """Calling it with an estimate float32[B,3,H,W] in [0,1] gives its `Energy` against one source and target flow."""
 
@@ -47,26 +58,20 @@ class MotionGuidance:
         source: Float[Tensor, "B 3 H W"],
         target_flow: Float[Tensor, "B 2 H W"],
         flow_model: FlowModel,
-        *,
-        w_flow: float,
-        w_color: float,
-        occlusion: bool = True,
-        oracle_flow: bool = False,
-        charbonnier_eps: float = 0.0,
+        weights: EnergyWeights,
         terms: Sequence[EnergyTerm] = (),
     ) -> None:
-        self.terms, self.oracle_flow, self.charbonnier_eps = terms, oracle_flow, charbonnier_eps
         self.source, self.target_flow, self.flow_model = source, target_flow, flow_model
-        self.w_flow, self.w_color = w_flow, w_color
-        self.visible = occlusion_mask(target_flow) if occlusion else torch.ones_like(target_flow[:, :1])
+        self.weights, self.terms = weights, terms
+        self.visible = occlusion_mask(target_flow) if weights.occlusion else torch.ones_like(target_flow[:, :1])
         flow_model.encode(source)
 
     def __call__(self, image: Float[Tensor, "B 3 H W"]) -> Energy:
-        flow = self.flow_model.flow(image)
+        weights, flow = self.weights, self.flow_model.flow(image)
         flow_loss = flow_term(flow, self.target_flow)
-        followed = self.target_flow if self.oracle_flow else flow
-        color_loss = color_term(self.source, image, followed, self.visible, self.charbonnier_eps)
-        total = self.w_flow * flow_loss + self.w_color * color_loss
+        followed = self.target_flow if weights.oracle_flow else flow
+        color_loss = color_term(self.source, image, followed, self.visible, weights.charbonnier_eps)
+        total = weights.w_flow * flow_loss + weights.w_color * color_loss
         for term in self.terms:
             total = total + term.weight * term(self.source, image, flow)
         return Energy(total, flow_loss, color_loss, flow)

@@ -110,9 +110,10 @@ class MotionGuidedPipeline(DiffusionPipeline):
         draft = _drafts(photo, flow, mask, background)
         if settings.steps == 0:
             return MotionGuidedOutput(_as_type(draft.image, output_type), draft, None, 0)
-        plan = SamplingContext(self, photo, flow, draft, settings, generator, noise, carried)
+        plan = SamplingContext(self, photo, draft, settings, generator, noise, carried)
         eps = plan.denoiser(self.encode_prompt(prompt, negative_prompt, settings.guidance_scale))
-        guidance = plan.guidance(flow_model or _embedded_flow_model(settings, self._execution_device), energy_terms)
+        guide = flow_model or _embedded_flow_model(settings, self._execution_device)
+        guidance = plan.guidance(flow, guide, energy_terms)
         painted, energy, evaluations = self._painted(plan, eps, guidance, callback_on_step_end)
         # Over the photo with a feathered edit mask: pixels that nothing asked to change are the photo's own.
         result = blend(photo, painted.clamp(0, 1), draft.edit)

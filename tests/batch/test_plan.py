@@ -139,7 +139,7 @@ def test_a_killed_drivers_item_is_done_once(home) -> None:
     (home / "out" / STAGE / "item-x" / "result" / "edited.png").write_text("half")
     workers = HereWorkers()
     run_here(items, "out", workers=workers)
-    assert [item["place"] for task in workers.tasks for item in task["items"]] == ["c0/p1"]
+    assert [item.place for task in workers.tasks for item in task.items] == ["c0/p1"]
     check_whole(home / "out", 2)
     after = contents(home / "out" / "c0")
     assert {name: after[name] for name in before if name.startswith("p0/")} == {

@@ -81,7 +81,7 @@ def test_a_broken_photo_fails_alone_in_its_pass(home) -> None:
     tally = run_here(
         find_items("clips", "photos", "all"), "out", workers=workers, batch_size=3, preset="fast", sampler=FEW
     )
-    assert [len(task["items"]) for task in workers.tasks] == [3]
+    assert [len(task.items) for task in workers.tasks] == [3]
     assert (tally.done, tally.failed) == (2, 1)
     states = {entry.photo: entry.state for entry in entries(home / "out" / MANIFEST)}
     assert states == {"p0.png": "done", "p1.png": "failed", "p2.png": "done"}
@@ -103,6 +103,6 @@ class LosingWorkers(HereWorkers):
 def test_items_of_a_lost_pass_are_made_one_by_one(home) -> None:
     workers = LosingWorkers()
     run_here(find_items("clips", "photos", "all"), "out", workers=workers, batch_size=2)
-    assert [len(task["items"]) for task in workers.tasks] == [2, 1, 1, 1]
+    assert [len(task.items) for task in workers.tasks] == [2, 1, 1, 1]
     check_whole(home / "out", 3)
     assert sorted(entry.attempts for entry in entries(home / "out" / MANIFEST)) == [1, 2, 2]

@@ -19,7 +19,7 @@ from mtransfer.sampling.loading import load_pipeline
 
 CPU = torch.device("cpu")
 SIZE = (128, 128)
-FEW = 3  # steps
+FEW = 3
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,12 @@ def folders(tmp_path_factory) -> dict[str, str]:
     return {name: str(home / name) for name in diffusers_methods.KINDS}
 
 
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch) -> None:
+    for name in diffusers_methods.STEPS:
+        monkeypatch.setitem(diffusers_methods.STEPS, name, FEW)
+
+
 @pytest.fixture(scope="module")
 def problem() -> Problem:
     mask = torch.zeros(1, 1, *SIZE)
@@ -43,7 +49,7 @@ def problem() -> Problem:
 
 def test_an_instruction_changes_the_picture_and_the_seed_counts(folders, problem, capfd) -> None:
     made = [
-        diffusers_methods.instruct(problem.photo, text, folders["instruct"], device=CPU, seed=seed, steps=FEW)
+        diffusers_methods.instruct(problem.photo, text, folders["instruct"], device=CPU, seed=seed)
         for text, seed in (("move it right", 0), ("move it right", 0), ("move it left", 0), ("move it right", 1))
     ]
     assert made[0].shape == problem.photo.shape
@@ -56,7 +62,7 @@ def test_an_instruction_changes_the_picture_and_the_seed_counts(folders, problem
 
 def test_inpainting_paints_the_old_place_and_leaves_the_rest(folders, problem) -> None:
     photo, flow, mask = problem.photo, problem.flow, problem.mask
-    made = diffusers_methods.inpaint(photo, flow, mask, "grass", folders["inpaint"], device=CPU, steps=FEW)
+    made = diffusers_methods.inpaint(photo, flow, mask, "grass", folders["inpaint"], device=CPU)
     draft = make_composite(photo, flow, mask)
     outside = draft.edit == 0
     assert torch.equal(made[outside.expand_as(made)], photo[outside.expand_as(made)])
@@ -71,7 +77,7 @@ def test_methods_take_the_motion_in_words_and_the_models_named(folders, problem,
 
     def heard(photo: Tensor, text: str, *rest, **named) -> Tensor:
         told.append(text)
-        return real(photo, text, *rest, **named, steps=FEW)
+        return real(photo, text, *rest, **named)
 
     monkeypatch.setattr(diffusers_methods, "instruct", heard)
     tools = load_pipeline("embedded", CPU, torch.float32), load_flow_model("embedded", 1, 1, CPU)

@@ -16,6 +16,7 @@ from mtransfer.batch.manifest import Entry, Manifest
 from mtransfer.batch.plan import Tally, ask
 from mtransfer.batch.scheduler import run_batch
 from mtransfer.batch.storage import open_out
+from mtransfer.batch.task import Task
 from mtransfer.batch.worker_process import do
 
 RESULTS = {"edited.png", "preview.png", "flow.npz", "run.json", "thumbnail.jpg"}
@@ -70,21 +71,21 @@ class HereWorkers:
     says_when_read = True
 
     def __init__(self) -> None:
-        self.tasks: list[dict[str, Any]] = []
-        self._task: dict[str, Any] | None = None
+        self.tasks: list[Task] = []
+        self._task: Task | None = None
 
     def idle(self) -> list[int]:
         return [] if self._task else [0]
 
-    def give(self, worker: int, task: dict[str, Any]) -> None:
-        self._task = json.loads(json.dumps(task))
+    def give(self, worker: int, task: Task) -> None:
+        self._task = Task.from_json(json.loads(json.dumps(task.to_json())))
         self.tasks.append(task)
 
     def wait(self, longest_s: float) -> list[Event]:
         if self._task is None:
             return []
         task, self._task = self._task, None
-        return [Event("clip read", task), Event("record", task, do(task, lambda message: None))]
+        return [Event("clip read", task), Event("ended", task, tuple(do(task, lambda message: None)))]
 
     def close(self) -> None:
         pass

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mtransfer.errors import InputError
 from mtransfer.sampling.ddim import Anchor, Guide, Step, Timesteps, ddim_timesteps, invert, sample_steps
-from mtransfer.sampling.guidance import MotionGuidance
+from mtransfer.sampling.guidance import EnergyWeights, MotionGuidance
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 RUNS = ["paper_cached", "paper_noise"]
@@ -51,8 +51,7 @@ class Toy:
             self.source,
             self.g["target_flow"],
             self,
-            w_flow=float(self.g["w_flow"]),
-            w_color=float(self.g["w_color"]),
+            EnergyWeights(float(self.g["w_flow"]), float(self.g["w_color"])),
         )
         assert (energy.visible != self.g["mask_occ"]).sum() <= 30
         energy.visible = self.g["mask_occ"]

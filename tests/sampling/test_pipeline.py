@@ -12,7 +12,7 @@ from torch import Tensor
 from mtransfer.errors import InputError
 from mtransfer.flow.loading import load_flow_model
 from mtransfer.jobs.recipe import load_preset
-from mtransfer.sampling.guidance import MotionGuidance
+from mtransfer.sampling.guidance import EnergyWeights, MotionGuidance
 from mtransfer.sampling.loading import load_pipeline
 from mtransfer.sampling.pipeline import MotionGuidedOutput, MotionGuidedPipeline
 from mtransfer.sampling.settings import SamplerSettings
@@ -137,7 +137,7 @@ def energy_after(pipe: MotionGuidedPipeline, weight: float) -> float:
     """Energy of a result from pure noise, no subject held, no draft shown: nothing but guidance asks for the motion."""
     free = {"start": "noise", "start_t": 1000, "subject_until": 0.0, "show_draft": False}
     found = run(pipe, weight=weight, window=(0.0, 1.0), steps=12, **free)
-    judge = MotionGuidance(photo(), flow(), load_flow_model("embedded", 6, 1, CPU), w_flow=3.0, w_color=100.0)
+    judge = MotionGuidance(photo(), flow(), load_flow_model("embedded", 6, 1, CPU), EnergyWeights(3.0, 100.0))
     with torch.no_grad():
         return float(judge(found.images).total)
 

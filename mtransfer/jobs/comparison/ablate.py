@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from mtransfer.files import staged
+from mtransfer.jobs.metrics import EditMetrics
 from mtransfer.jobs.recipe import EditRecipe
 from mtransfer.jobs.render import Panels
 from mtransfer.jobs.transfer import edit
@@ -57,7 +58,7 @@ def ablate_to_folder(
     return {"sheet": str(out / "ablation.png"), **table}
 
 
-def _row(metrics: dict[str, Any], timings: dict[str, float]) -> dict[str, float]:
+def _row(metrics: EditMetrics, timings: dict[str, float]) -> dict[str, float]:
     return {
         "flow_error_dis_px": round(metrics["flow_error_dis"]["mean_px"], 2),
         "flow_error_raft_px": round(metrics["flow_error_raft"]["mean_px"], 2),

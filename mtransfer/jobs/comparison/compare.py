@@ -4,7 +4,6 @@ Pictures float32[1,3,H,W] in [0,1] at the photo's size.
 """
 
 import contextlib
-import io
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,8 +26,8 @@ from mtransfer.flow.loading import load_flow_model
 from mtransfer.jobs.context import pipeline_of
 from mtransfer.jobs.recipe import EditRecipe, TransferRecipe
 from mtransfer.jobs.render import SURROUNDINGS_SHARE
-from mtransfer.jobs.transfer import edit, prepare_edit, prepare_transfer
-from mtransfer.log import Report, say
+from mtransfer.jobs.transfer import edit, prepare_either
+from mtransfer.log import Report, lines_to, say
 from mtransfer.media.crop import WHOLE, window
 from mtransfer.sampling.composite import blend, make_composite
 from mtransfer.sampling.highres import model_size
@@ -119,9 +118,7 @@ def _read_motion(
     asked: Asked, flow_file: Path, report: Report
 ) -> tuple[TransferRecipe | EditRecipe, list[tuple[str, Tensor]]]:
     """The job's recipe with what it came to, and its panels; its flow is saved."""
-    recipe = asked.recipe
-    told = {"report": report}
-    job = prepare_transfer(recipe, **told) if isinstance(recipe, TransferRecipe) else prepare_edit(recipe, **told)
+    job = prepare_either(asked.recipe, report=report)
     # As edited: where the field was not trusted it has been carried on.
     save_field(FlowField.from_flow(job.flow.flow[:1]), flow_file)
     resolved = job.run.recipe
@@ -143,12 +140,12 @@ def _recipe_of(name: str, recipe: TransferRecipe | EditRecipe, flow_file: Path) 
 @contextlib.contextmanager
 def _once(said: set[str]) -> Iterator[None]:
     """What is warned of meanwhile is said if it was not said before: the same job is done many times over."""
-    heard = io.StringIO()
+    heard: list[str] = []
     try:
-        with contextlib.redirect_stderr(heard):
+        with lines_to(heard.append):
             yield
     finally:
-        for line in heard.getvalue().splitlines():
+        for line in heard:
             warning = line.split(": ", 2)[-1] if line.startswith("warning: --preset") else line
             if warning not in said:
                 say(line)

@@ -7,8 +7,9 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import typer
 
@@ -31,6 +32,28 @@ OWN_OPTIONS: dict[str, tuple[Any, Any]] = {
 }
 
 
+@dataclass(frozen=True)
+class OwnOptions:
+    """What a command was given beside its recipe."""
+
+    output: Path
+    set_: list[str] | None
+    overwrite: bool
+    no_metadata: bool
+    json_: bool
+    quiet: bool
+
+    @classmethod
+    def taken_from(cls, values: dict[str, Any]) -> Self:
+        """Out of all that was given."""
+        return cls(**{key: values.pop(key) for key in OWN_OPTIONS})
+
+    @property
+    def silent(self) -> bool:
+        """Whether no progress is shown."""
+        return self.quiet or self.json_
+
+
 def _version(wanted: bool | None) -> None:
     if wanted:
         from mtransfer import __version__
@@ -46,13 +69,13 @@ def _main(
     """Move the subject of a photo the way the subject of a clip moves."""
 
 
-def _command(recipe_class: type[Recipe], name: str, run: Callable[[Any, dict[str, Any]], None]) -> None:
+def _command(recipe_class: type[Recipe], name: str, run: Callable[[Any, OwnOptions], None]) -> None:
     """Register a command whose options are the recipe's fields."""
 
     def command(**values: Any) -> None:
-        own = {key: values.pop(key) for key in OWN_OPTIONS}
+        own = OwnOptions.taken_from(values)
         given = {key: value for key, value in values.items() if value is not None}
-        console.run(lambda: run(recipe_class.build(given, own["set_"] or []), own))
+        console.run(lambda: run(recipe_class.build(given, own.set_ or []), own))
 
     command.__doc__ = run.__doc__ if run is not do else recipe_class.__doc__
     command.__signature__ = inspect.Signature(_parameters(recipe_class))  # type: ignore[attr-defined]
@@ -90,31 +113,30 @@ def _type(info: Any) -> Any:
     return plain | None
 
 
-def do(recipe: Recipe, own: dict[str, Any], wanted_mask: str | None = None) -> None:
+def do(recipe: Recipe, own: OwnOptions, wanted_mask: str | None = None) -> None:
     """Run a recipe's job with a command's own options. What is plainly wrong is said before anything is imported."""
     for kind, one in (("clip", "video file"), ("photo", "picture")):
         if (path := getattr(recipe, kind, None)) is not None:
             require_file(path, kind, one)
-    require_free(own["output"], own["overwrite"])
+    require_free(own.output, own.overwrite)
     with _much_that_stays():
         from mtransfer.jobs.run_job import run_to_folder
 
-    quiet = own["quiet"] or own["json_"]
-    with console.progress(quiet=quiet) as report:
+    with console.progress(quiet=own.silent) as report:
         lines = run_to_folder(
             recipe,
-            own["output"],
-            overwrite=own["overwrite"],
-            metadata=not own["no_metadata"],
+            own.output,
+            overwrite=own.overwrite,
+            metadata=not own.no_metadata,
             report=report,
             wanted_mask=wanted_mask,
         )
-    if recipe.model == "auto" and recipe.sampler.steps and not quiet:
+    if recipe.model == "auto" and recipe.sampler.steps and not own.silent:
         from mtransfer.devices import choose_device
         from mtransfer.sampling.model_folder import auto_in_words
 
         console.say(f"model: {auto_in_words(choose_device(recipe.device))}")
-    console.show(lines, as_json=own["json_"])
+    console.show(lines, as_json=own.json_)
 
 
 @contextlib.contextmanager
@@ -127,31 +149,31 @@ def _much_that_stays() -> Iterator[None]:
         gc.enable()
 
 
-def _ablate(recipe: EditRecipe, own: dict[str, Any]) -> None:
+def _ablate(recipe: EditRecipe, own: OwnOptions) -> None:
     """Make the same edit with each part of the method left out in turn: one labelled sheet and a table."""
     from mtransfer.jobs.comparison.ablate import ablate_to_folder
 
-    with console.progress(quiet=own["quiet"] or own["json_"]) as report:
+    with console.progress(quiet=own.silent) as report:
         lines = ablate_to_folder(
-            recipe, own["output"], overwrite=own["overwrite"], metadata=not own["no_metadata"], report=report
+            recipe, own.output, overwrite=own.overwrite, metadata=not own.no_metadata, report=report
         )
-    console.show(lines, as_json=own["json_"])
+    console.show(lines, as_json=own.json_)
 
 
 def _run_stored(**values: Any) -> None:
     """Do again what a recipe, or a result that carries one, says."""
-    own = {key: values.pop(key) for key in OWN_OPTIONS}
+    own = OwnOptions.taken_from(values)
     target = values.pop("recipe")
     given = {key: str(value) for key, value in values.items() if value is not None}
     console.run(lambda: do(*_stored(target, given, own)))
 
 
-def _stored(target: str, given: dict[str, Any], own: dict[str, Any]) -> tuple[Recipe, dict[str, Any], str | None]:
+def _stored(target: str, given: dict[str, Any], own: OwnOptions) -> tuple[Recipe, OwnOptions, str | None]:
     from mtransfer.jobs.recipe_file import find_inputs, read_stored, wanted_mask
     from mtransfer.jobs.run_job import warn_of_other_versions
 
     stored = read_stored(target)
-    recipe = COMMANDS[stored.command].build({}, own["set_"] or [], find_inputs(stored, given))
+    recipe = COMMANDS[stored.command].build({}, own.set_ or [], find_inputs(stored, given))
     warn_of_other_versions(stored.versions)
     return recipe, own, wanted_mask(stored, recipe)
 
