@@ -64,7 +64,7 @@ def make_inputs(home: Path, clips: int, photos: int) -> None:
         with Image.open(SAMPLES / name) as picture:
             small = picture.convert("RGB")
         small.thumbnail((SIDE_PX, SIDE_PX))
-        small.save(home / "photos" / name)
+        small.save(home / "photos" / name, quality=95)
 
 
 def kill_again_and_again(home: Path, preset: str, kills: int, seed: int) -> Run:
