@@ -1,12 +1,17 @@
 """What an edit costs: seconds and memory of a guided evaluation and of an image, for every preset, beside a plain form.
 
 python -m benchmarks.speed [--quick] [--arch embedded|sd14] [--side PX] [--device cpu|cuda] [--dtype ...] [--json FILE]
+python -m benchmarks.speed --against VENV [--pairs 5] [--rows NAME ...] [--json FILE]
 
 `sd14` is Stable Diffusion 1.4's architecture with random weights: its pictures mean nothing, its time does. The plain
 form caches nothing, decodes in full, and differentiates through the denoiser, at the same precision.
+
+With --against whole commands are timed instead, beside those of the build installed in another environment: median
+ratios of seconds and of peak memory, pair by pair.
 """
 
 import argparse
+import os
 import resource
 import time
 from collections.abc import Callable
@@ -19,6 +24,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny, PNDMScheduler, UNet2DCondi
 from torch import Tensor
 from torchvision.models.optical_flow import RAFT
 
+from benchmarks import commands
 from mtransfer.flow.estimator import FlowModel
 from mtransfer.flow.loading import load_flow_model
 from mtransfer.flow.raft import FlowNet, build_raft
@@ -290,6 +296,19 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"peak memory: {found['peak_memory_gb']:.2f} GB"])
 
 
+def compare_commands(options: argparse.Namespace) -> int:
+    """Print the table of whole commands as it comes to be."""
+    load = ", ".join(f"{each:.2f}" for each in os.getloadavg())
+    print(f"load {load}; {os.cpu_count()} processors; medians of {options.pairs} pairs\n\n{commands.HEAD}", flush=True)
+    found = commands.compare(
+        options.against, options.pairs, options.rows, lambda each: print(commands.line(each), flush=True)
+    )
+    if options.json:
+        rows = {"rows": [vars(each) for each in found]}
+        options.json.write_text(strict_json(rows, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer repeats, without `best`")
@@ -298,7 +317,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--against", type=Path, metavar="VENV", help="an environment with another build")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--rows", nargs="+", choices=commands.NAMES, default=commands.NAMES)
     options = parser.parse_args(arguments)
+    if options.against:
+        return compare_commands(options)
     repeats = 1 if options.arch == "sd14" and options.device == "cpu" else 5 if options.quick else 15
     side = options.side or SIDE_PX[options.arch]
     bench = build(options.arch, side, torch.device(options.device), getattr(torch, options.dtype), repeats)
