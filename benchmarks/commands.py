@@ -6,6 +6,7 @@ Each pair runs the other build's command (VENV/bin/mtransfer) and then this one'
 empty cache unless the row says otherwise. `import torch` alone, in the same runs, is the floor.
 """
 
+import contextlib
 import os
 import shutil
 import statistics
@@ -26,6 +27,7 @@ from mtransfer.media.video_writer import write_video
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 THIS = (str(Path(sys.executable).parent / "mtransfer"),)
+LOOK_EVERY_S = 0.01
 PORT, SERVED_S = 7877, 120.0
 TWELVE_MP = (4000, 3000)
 
@@ -95,7 +97,7 @@ def make_inputs(home: Path) -> None:
 
 
 def run(command: Sequence[str], row: Row, home: Path, cache: Path, count: int = 1) -> tuple[float, float]:
-    """Seconds until `count` of the same command at once have ended, and the largest one's peak memory in GB."""
+    """Seconds until `count` of the same command at once have ended, and the peak memory of the first one, in GB."""
     if not row.warm:
         shutil.rmtree(cache, ignore_errors=True)
     outs = [home / f"out{index}" for index in range(count)]
@@ -113,14 +115,30 @@ def run(command: Sequence[str], row: Row, home: Path, cache: Path, count: int = 
         )
         for out in outs
     ]
-    peaks = []
+    peaks: dict[int, int] = {}
+    while any(process.poll() is None for process in running):
+        peaks |= peak_memory_kb(running[0].pid)
+        time.sleep(LOOK_EVERY_S)
+    seconds = time.monotonic() - started
     for process in running:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        peaks.append(usage.ru_maxrss * 1024 / 1e9)
         if (process.returncode != 0) != row.fails:
             raise RuntimeError(f"{row.name}: exit code {process.returncode}")
-    return time.monotonic() - started, max(peaks)
+    return seconds, sum(peaks.values()) * 1024 / 1e9
+
+
+def peak_memory_kb(pid: int) -> dict[int, int]:
+    """Of a process and those it has started, the most memory each has used so far, in KiB, by its number.
+
+    As the kernel tells it of a running process: what it tells at the end counts the process that started it, too.
+    """
+    found: dict[int, int] = {}
+    with contextlib.suppress(OSError, StopIteration):  # it has ended meanwhile
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        found[pid] = int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            for child in (thread / "children").read_text().split():
+                found |= peak_memory_kb(int(child))
+    return found
 
 
 def until_served(command: Sequence[str], home: Path) -> float:

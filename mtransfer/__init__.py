@@ -3,6 +3,10 @@
 import importlib
 from typing import Any
 
+from mtransfer.processors import settle_threads
+
+settle_threads()
+
 __version__ = "0.1.0"
 
 _PUBLIC = {

@@ -15,8 +15,8 @@ from mtransfer.evaluation.texture import border_step, gradient_energy
 from mtransfer.flow.estimator import DisFlow, FlowModel
 from mtransfer.flow.fusion import FusedFlow
 from mtransfer.flow.interpolate import push_pull
-from mtransfer.flow.loading import READING_UPDATES
-from mtransfer.flow.raft import MAX_LEVELS, FlowNet, build_raft
+from mtransfer.flow.loading import MOST_LEVELS, READING_UPDATES
+from mtransfer.flow.raft import FlowNet, build_raft
 from mtransfer.flow.warp import dilate
 from mtransfer.media.contact_sheet import sheet
 from mtransfer.media.photo.photo import save_png
@@ -86,7 +86,7 @@ def _tensor(array: np.ndarray) -> Tensor:
 
 def estimators(weights: Path) -> dict[str, FlowModel]:
     """Every flow estimator to compare, by name."""
-    net = FlowNet(build_raft("embedded", weights), READING_UPDATES, MAX_LEVELS)
+    net = FlowNet(build_raft("embedded", weights), READING_UPDATES, MOST_LEVELS)
     return {
         "embedded RAFT": net,
         "as clips are read": FusedFlow(net),

@@ -24,7 +24,6 @@ from mtransfer.flow.recurrence import Unit, recurrent_units
 STRIDE = 8  # pixels a cell of RAFT's feature map
 MIN_SIDE_PX = 128  # below it the coarsest level of RAFT's correlation pyramid is a single cell
 SHORTEST_LEVEL_PX = 96
-MAX_LEVELS = 3  # full, half and quarter size
 
 
 def raft_embedded(**options: Any) -> RAFT:

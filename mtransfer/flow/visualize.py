@@ -1,11 +1,14 @@
 """Flow as a picture: the colour wheel, and arrows over what moves."""
 
+import math
+
 import cv2
 import numpy as np
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Float32
+from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.utils import flow_to_image
 
 from mtransfer.flow.field import FlowField, resize
 from mtransfer.media.quantize import from_uint8
@@ -41,4 +44,18 @@ def to_image(flow: Float[Tensor, "2 H W"]) -> Float32[Tensor, "3 H W"]:
 
     Saturation is relative to the longest vector of this flow. The wheel of Baker et al., IJCV 2011.
     """
-    return flow_to_image(flow.float()).float() / 255
+    strength = flow.float().norm(dim=0)
+    strength = strength / strength.max().clamp_min(torch.finfo(torch.float32).eps)
+    wheel = torch.from_numpy(_wheel()).to(strength)
+    place = (torch.atan2(-flow[1], -flow[0]).float() / math.pi + 1) / 2 * (len(wheel) - 1)
+    before = place.floor().long()
+    colour = torch.lerp(wheel[before], wheel[(before + 1) % len(wheel)], (place - before)[..., None])
+    return (1 - strength * (1 - colour.permute(2, 0, 1))).float()
+
+
+def _wheel() -> NDArray[np.float32]:
+    """The wheel's colours [55,3] in [0,1]: from each pure colour to the next in steps that the eye tells apart."""
+    steps = (15, 6, 4, 11, 13, 6)  # red to yellow, green, cyan, blue, magenta, and back to red
+    corners = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1], [1, 0, 1], [1, 0, 0]], np.float32)
+    parts = [np.linspace(corners[i], corners[i + 1], count, endpoint=False) for i, count in enumerate(steps)]
+    return np.concatenate(parts).astype(np.float32)

@@ -19,9 +19,12 @@ class Metrics(TypedDict):
 
 
 class EditMetrics(Metrics):
-    """Of a moved photo. The background's PSNR in decibels is infinite where nothing changed."""
+    """Of a moved photo. The background's PSNR in decibels is infinite where nothing changed.
 
-    flow_error_raft: FlowError
+    `flow_error_raft` is by the RAFT that guides; None of a draft, which loads none.
+    """
+
+    flow_error_raft: FlowError | None
     background_psnr_db: float
 
 

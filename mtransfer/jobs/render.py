@@ -16,7 +16,6 @@ from mtransfer.evaluation.metrics import background_psnr_db, flow_error
 from mtransfer.evaluation.moved_as_asked import moved_as_asked, within_px
 from mtransfer.flow.estimator import DisFlow
 from mtransfer.flow.field import FlowField
-from mtransfer.flow.loading import load_judge
 from mtransfer.flow.visualize import with_flow
 from mtransfer.jobs.context import Run
 from mtransfer.jobs.cutout import with_alpha
@@ -216,11 +215,16 @@ def _reporter(jobs: Sequence[Prepared]) -> Callback:
 
 
 def _measure(job: Prepared, edited: Tensor, evaluations: int) -> EditMetrics:
-    raft, target = load_judge(job.run.guide_name, job.run.device), job.flow.flow.to(job.own)
+    asked = job.flow.flow.to(job.own), job.mask
+    by_raft = None
+    if job.tools is not None:
+        from mtransfer.flow.loading import load_judge  # and with it torchvision, which a draft does without
+
+        by_raft = flow_error(load_judge(job.run.guide_name, job.run.device), job.own, edited, *asked)
     return {
-        "flow_error_raft": flow_error(raft, job.own, edited, target, job.mask),
-        "flow_error_dis": flow_error(DisFlow(), job.own, edited, target, job.mask),
-        "moved_as_asked": moved_as_asked(job.own, edited, target, job.mask),
+        "flow_error_raft": by_raft,
+        "flow_error_dis": flow_error(DisFlow(), job.own, edited, *asked),
+        "moved_as_asked": moved_as_asked(job.own, edited, *asked),
         "moved_within_px": within_px(job.own),
         "background_psnr_db": background_psnr_db(job.own, edited, job.draft.edit),
         "guided_evaluations": evaluations,

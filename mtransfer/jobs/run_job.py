@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from safetensors.torch import save_file
 
 from mtransfer import __version__
@@ -113,8 +112,7 @@ def versions() -> dict[str, str]:
     return {
         "mtransfer": __version__,
         "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "diffusers": version("diffusers"),
+        **{name: version(name) for name in ("torchvision", "diffusers")},  # told without importing them
         "python": platform.python_version(),
     }
 
@@ -125,10 +123,15 @@ def warn_of_other_versions(made_with: dict[str, str]) -> None:
     others = [
         f"{name} {made_with[name]} (here {here[name]})"
         for name in here
-        if made_with.get(name, here[name]) != here[name]
+        if _release(made_with.get(name, here[name])) != _release(here[name])
     ]
     if others:
         warn(f"made with {', '.join(others)}: the same bytes are not certain")
+
+
+def _release(version: str) -> str:
+    """Without the name of a build, such as +cu130."""
+    return version.partition("+")[0]
 
 
 def _warn_of_another_subject(wanted: str | None, found: str) -> None:

@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchvision.utils import draw_segmentation_masks
 
 from mtransfer.errors import InputError
 from mtransfer.media.photo.photo import Photo
 
-MASK_COLOUR = (255, 0, 255)
+MASK_COLOUR, MASK_OPACITY = (1.0, 0.0, 1.0), 0.45
 HASHED_SIDE_PX = 64
 
 
@@ -53,6 +52,5 @@ def mask_hash(mask: Float[Tensor, "1 H W"]) -> str:
 
 def with_mask(image: Float[Tensor, "3 H W"], mask: Float[Tensor, "1 H W"]) -> Float[Tensor, "3 H W"]:
     """An image with its subject tinted."""
-    pixels = (255 * image).round().byte()
-    tinted = draw_segmentation_masks(pixels, mask > 0.5, alpha=0.45, colors=[MASK_COLOUR])
-    return tinted.to(image) / 255
+    tinted = torch.lerp(image, image.new_tensor(MASK_COLOUR).view(3, 1, 1), MASK_OPACITY)
+    return torch.where(mask > 0.5, tinted, image)

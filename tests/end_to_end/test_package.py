@@ -42,12 +42,12 @@ def test_help_imports_no_torch() -> None:
     assert run(sys.executable, "-c", script).splitlines()[-1] == "heavy: []"
 
 
-def test_a_draft_needs_no_diffusers(tmp_path: Path) -> None:
+def test_a_draft_needs_neither_diffusers_nor_torchvision(tmp_path: Path) -> None:
     words = ["mtransfer", "edit", str(ROOT / "samples" / "kite.jpg"), "--translate", "9,0", "--preset", "draft"]
     script = (
         f"import sys; from mtransfer.ui.cli.main import app; sys.argv = {[*words, '-o', str(tmp_path)]!r}\n"
         "try: app()\nexcept SystemExit as end: assert not end.code\n"
-        "print('heavy:', sorted({'diffusers', 'transformers', 'torchmetrics', 'scipy'} & set(sys.modules)))"
+        "print('heavy:', sorted({'diffusers', 'transformers', 'torchvision', 'torchmetrics', 'scipy'} & set(sys.modules)))"
     )
     assert run(sys.executable, "-c", script).splitlines()[-1] == "heavy: []"
 

@@ -177,6 +177,13 @@ def test_the_picture_shows_direction_by_hue_and_stillness_by_white() -> None:
     assert not torch.allclose(image[:, 16, 0], image[:, 16, 32])
 
 
+def test_the_picture_is_torchvisions() -> None:
+    from torchvision.utils import flow_to_image
+
+    flow = 9 * torch.randn(2, 40, 50, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(to_image(flow), flow_to_image(flow).float() / 255, atol=1.5 / 255, rtol=0)
+
+
 def test_sizes_without_pixels_are_refused() -> None:
     for call in (lambda: translate_flow((0, 4), 1, 1), lambda: resize(translate_flow(SIZE, 1, 1), (4, 0))):
         with pytest.raises(InputError, match="at least 1"):

@@ -11,8 +11,8 @@ from mtransfer.devices import choose_device, choose_dtype
 from mtransfer.errors import InputError, ModelError
 from mtransfer.flow import loading as flow_loading
 from mtransfer.flow.estimator import DisFlow
-from mtransfer.flow.loading import load_flow_model, load_judge
-from mtransfer.flow.raft import MAX_LEVELS, FlowNet, build_raft
+from mtransfer.flow.loading import MOST_LEVELS, load_flow_model, load_judge
+from mtransfer.flow.raft import FlowNet, build_raft
 from mtransfer.sampling import loading as pipeline_loading
 from mtransfer.sampling.loading import load_pipeline
 from mtransfer.sampling.model_folder import auto_in_words, model_side_px, resolve_model
@@ -206,7 +206,7 @@ def test_torchvisions_weights_are_preferred_when_they_are_there(monkeypatch, tmp
 
 
 def test_the_embedded_net_judges_coarse_to_fine() -> None:
-    assert load_judge("embedded", CPU).levels == MAX_LEVELS
+    assert load_judge("embedded", CPU).levels == MOST_LEVELS
     assert isinstance(load_judge("dis", CPU), DisFlow)
 
 

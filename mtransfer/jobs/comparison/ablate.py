@@ -24,7 +24,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "no recursion": {"recursions": 1},
     "no clipping": {"clip": 0.0},
     "no warm start": {"start": "noise", "start_t": 1000, "subject_until": 0.0, "show_draft": False},
-    "no rounding": {"rounding": 0.0},
+    "no Charbonnier rounding": {"charbonnier_eps": 0.0},
     "oracle flow": {"oracle_flow": True},
     "gradient at x0": {"through_denoiser": False},
     "gradient through the net": {"through_denoiser": True},
@@ -46,7 +46,7 @@ def ablate_to_folder(
     """Run every variant; ablation.png, a labelled sheet, and ablation.json go into `out`. Returns the table."""
     with staged(out, overwrite=overwrite) as stage:
         panels: Panels = []
-        table: dict[str, dict[str, float]] = {}
+        table: dict[str, dict[str, float | None]] = {}
         for name, settings in variants(recipe.sampler).items():
             output = edit(recipe.model_copy(update={"sampler": settings}), report=report)
             panels += [("photo", output.panels[0][1])] if not panels else []
@@ -58,11 +58,12 @@ def ablate_to_folder(
     return {"sheet": str(out / "ablation.png"), **table}
 
 
-def _row(metrics: EditMetrics, timings: dict[str, float]) -> dict[str, float]:
+def _row(metrics: EditMetrics, timings: dict[str, float]) -> dict[str, float | None]:
+    raft = metrics["flow_error_raft"]
     return {
         "flow_error_dis_px": round(metrics["flow_error_dis"]["mean_px"], 2),
-        "flow_error_raft_px": round(metrics["flow_error_raft"]["mean_px"], 2),
-        "flow_loss_raft_px": round(metrics["flow_error_raft"]["flow_loss_px"], 3),
+        "flow_error_raft_px": raft and round(raft["mean_px"], 2),
+        "flow_loss_raft_px": raft and round(raft["flow_loss_px"], 3),
         "guided_evaluations": metrics["guided_evaluations"],
         "seconds": round(timings.get("sample", 0.0), 1),
     }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mtransfer.errors import InputError, MTransferError
+from mtransfer.processors import free_processors
 from mtransfer.ui.cli import console
 
 if TYPE_CHECKING:
@@ -141,15 +142,10 @@ def _workers_of(asked: "Batch", workers: int | None, cluster: str | None, timeou
     return make
 
 
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def threads_each(workers: int) -> int:
     """Threads of one worker, so that all of them fill the cores and none waits; OMP_NUM_THREADS bounds it."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    fair = max(1, cores() // workers)
+    fair = max(1, free_processors() // workers)
     return min(fair, int(asked)) if asked.isdecimal() and int(asked) else fair
 
 
@@ -158,7 +154,7 @@ def default_workers(device: str) -> int:
     if not is_cpu(device):
         return 1
     memory_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GB
-    return max(1, min(cores(), int(memory_gb / WORKER_GB)))
+    return max(1, min(free_processors(), int(memory_gb / WORKER_GB)))
 
 
 def is_cpu(device: str) -> bool:

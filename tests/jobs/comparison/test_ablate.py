@@ -5,7 +5,7 @@ import pytest
 from command_line import command, contents
 from PIL import Image
 
-from mtransfer.jobs.comparison.ablate import variants
+from mtransfer.jobs.comparison.ablate import ABLATIONS, variants
 from mtransfer.sampling.settings import SamplerSettings
 
 KITE = Path(__file__).parents[3] / "samples" / "kite.jpg"
@@ -55,3 +55,8 @@ def test_bad_input_leaves_nothing(tmp_path, capsys) -> None:
     assert ended.code == 2
     assert "give --flow FILE" in ended.message
     assert contents(tmp_path) == {}
+
+
+def test_every_ablation_changes_a_setting_that_there_is() -> None:
+    names = {name for changes in ABLATIONS.values() for name in changes}
+    assert names <= SamplerSettings.model_fields.keys()
