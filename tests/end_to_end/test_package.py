@@ -47,7 +47,8 @@ def test_a_draft_needs_neither_diffusers_nor_torchvision(tmp_path: Path) -> None
     script = (
         f"import sys; from mtransfer.ui.cli.main import app; sys.argv = {[*words, '-o', str(tmp_path)]!r}\n"
         "try: app()\nexcept SystemExit as end: assert not end.code\n"
-        "print('heavy:', sorted({'diffusers', 'transformers', 'torchvision', 'torchmetrics', 'scipy'} & set(sys.modules)))"
+        "heavy = {'diffusers', 'transformers', 'torchvision', 'torchmetrics', 'scipy'}\n"
+        "print('heavy:', sorted(heavy & set(sys.modules)))"
     )
     assert run(sys.executable, "-c", script).splitlines()[-1] == "heavy: []"
 
