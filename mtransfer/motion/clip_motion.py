@@ -11,14 +11,16 @@ Which frames there are to take: `shots.choose_shot(reader, options.shot, frames)
 `end`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
+from mtransfer.cache import remember
 from mtransfer.errors import InputError
 from mtransfer.flow.field import FlowField
 from mtransfer.flow.texture_mask import texture_mask
@@ -34,6 +36,8 @@ from mtransfer.motion.mask_propagation import track, within
 from mtransfer.motion.motion_segmentation import moving_subjects, sure_places
 from mtransfer.motion.retarget import Align, Fit, fit_subjects, retarget
 from mtransfer.motion.temporal_smoothing import smooth_over_time
+from mtransfer.subject.detection.mobile_sam import mobile_sam_hash
+from mtransfer.subject.detection.saliency import saliency_hash
 from mtransfer.subject.prompt import SubjectPrompt, parse_prompts
 from mtransfer.subject.segment import segment
 from mtransfer.subject.shape import faces_the_other_way, likeness
@@ -110,8 +114,14 @@ def read_motion(
         reader, options.flow_model, (start, *wanted), options.device, options.report, quick=quick or options.draft
     )
     field = reading.flow_from(start, wanted)
-    subjects = _clip_subjects(options, reader, reading, start, field, len(photo_subjects))
-    masks = track(torch.cat([each.mask for each in subjects]), *reading.path(start, wanted))
+    count = len(photo_subjects)
+
+    def find() -> dict[str, Tensor]:
+        seen = torch.stack([each.mask for each in _clip_subjects(options, reader, reading, start, field, count)])
+        return {"subjects": seen, "masks": track(seen[:, 0], *reading.path(start, wanted), quick=quick)}
+
+    asked = {"start": start, "wanted": list(wanted), "count": count, "coarsely": quick}
+    subjects, masks = _followed(options, reading, asked, find)
     if reference is None and (best := _most_alike(masks, photo_subjects, wanted)) != start:
         start, subjects = best, _subjects_at(reading, best, masks[wanted.index(best)])
         field = reading.flow_from(start, wanted)
@@ -121,11 +131,17 @@ def read_motion(
     *times, start_time = reader.clip.times_in_frames([*wanted, start])
     still = _held(smooth_over_time(still, torch.tensor(times), start_time), everything, wanted)
     mirror = _mirrored(options, subjects[0], photo_subjects[0])
-    fits = tuple(
+    fits = _fits(options, subjects, photo_subjects, mirror=mirror)
+    return ClipMotion(start, wanted, reading.picture(start), subjects, masks, still, cameras.float(), fits, mirror)
+
+
+def _fits(
+    options: ClipMotionOptions, subjects: Sequence[Subject], photo_subjects: Sequence[Subject], *, mirror: bool
+) -> tuple[Fit, ...]:
+    return tuple(
         fit_subjects(own, photo, options.align, turn=options.turn, mirror=mirror)
         for own, photo in zip(subjects, photo_subjects, strict=True)
     )
-    return ClipMotion(start, wanted, reading.picture(start), subjects, masks, still, cameras.float(), fits, mirror)
 
 
 def retargeted(
@@ -158,6 +174,20 @@ def camera_on_photo(motion: ClipMotion, index: int, size: tuple[int, int]) -> Fl
     scale = max(size) / max(height, width)
     offset = ((size[1] - 1) - scale * (width - 1)) / 2, ((size[0] - 1) - scale * (height - 1)) / 2
     return resized(motion.camera[index].double(), scale, offset)
+
+
+def _followed(
+    options: ClipMotionOptions, reading: Reading, asked: dict[str, Any], find: Callable[[], dict[str, Tensor]]
+) -> tuple[tuple[Subject, ...], Bool[Tensor, "T S h w"]]:
+    """The subjects in the first frame, and their masks in each wanted one; kept on disk, for the clip's next photo."""
+    named = [] if options.clip_subject == MOVING else parse_prompts(options.clip_subject)
+    if any(prompt.kind == "file" for prompt in named):  # which may change
+        found = find()
+    else:
+        by = {"subject": options.clip_subject, "nets": [saliency_hash(), mobile_sam_hash()]}
+        found = remember("clipsubject", reading.key | asked | by, find)
+    picture = reading.picture(asked["start"])
+    return tuple(subject_from_mask(picture, mask) for mask in found["subjects"].to(picture)), found["masks"].bool()
 
 
 def _clip_subjects(

@@ -14,17 +14,26 @@ from mtransfer.subject.detection.completion import find_again
 from mtransfer.subject.detection.picture import Picture
 from mtransfer.subject.mask_refinement import refine
 
-EVERY = 2  # links between frames in which subjects are found again
+EVERY, QUICK_EVERY = 2, 6  # links between frames in which subjects are found again
 GONE_PX = 16
 SAME = 0.7  # overlap of a mask and its refinement, below which the refinement strayed
 STRAY_SHARE = 0.03  # of the long side: how far a tracked silhouette may be off
 
 
 def track(
-    masks: Float[Tensor, "S H W"], links: Links, pictures: Pictures, start: int, wanted: Sequence[int]
+    masks: Float[Tensor, "S H W"],
+    links: Links,
+    pictures: Pictures,
+    start: int,
+    wanted: Sequence[int],
+    *,
+    quick: bool = False,
 ) -> Bool[Tensor, "T S H W"]:
-    """Subjects' masks in picture `start` carried along the links to each of `wanted`, and found again on the way."""
-    found = {start: masks}
+    """Subjects' masks in picture `start` carried along the links to each of `wanted`, and found again on the way.
+
+    `quick`, to tell how they move: found again more seldom, and not drawn to the picture's edges.
+    """
+    found, every = {start: masks}, QUICK_EVERY if quick else EVERY
     for towards in (1, -1):
         last = max((towards * index for index in wanted), default=start) * towards
         carried = masks
@@ -32,8 +41,8 @@ def track(
             there = index + towards
             back = links.step(there, -towards, carried).flow
             carried = backward_warp(carried[None], back, padding_mode="zeros")[0]
-            if abs(there - start) % EVERY == 0 or there == last:
-                carried = _found_again(pictures[there], carried)
+            if abs(there - start) % every == 0 or there == last:
+                carried = _found_again(pictures[there], carried, quick=quick)
             found[there] = carried
     return torch.stack([found[index].cpu() > 0.5 for index in wanted])
 
@@ -48,14 +57,17 @@ def within(
     return field.confidence * torch.where(subjects[None] > 0, stays.to(field.flow), 1.0)
 
 
-def _found_again(picture: UInt8[Tensor, "3 H W"], masks: Float[Tensor, "S H W"]) -> Float[Tensor, "S H W"]:
+def _found_again(
+    picture: UInt8[Tensor, "3 H W"], masks: Float[Tensor, "S H W"], *, quick: bool
+) -> Float[Tensor, "S H W"]:
     """Masks drawn anew where their objects are seen; an object that is nearly gone stays as it was carried."""
     seen = Picture(np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy()))
     image = picture.to(masks) / 255
-    return torch.stack([mask if float(mask.sum()) < GONE_PX else _redrawn(seen, image, mask) for mask in masks])
-
-
-def _redrawn(picture: Picture, image: Float[Tensor, "3 H W"], mask: Float[Tensor, "H W"]) -> Float[Tensor, "H W"]:
-    region = find_again(picture, picture.on_small_grid(mask.cpu().numpy()))
-    found = torch.from_numpy(picture.on_full_grid(region)).to(mask)
-    return refine(image, found[None], keep=SAME)[0]
+    redrawn = []
+    for mask in masks:
+        if float(mask.sum()) >= GONE_PX:
+            region = find_again(seen, seen.on_small_grid(mask.cpu().numpy()))
+            found = torch.from_numpy(seen.on_full_grid(region)).to(mask)[None]
+            mask = (found if quick else refine(image, found, keep=SAME))[0]
+        redrawn.append(mask)
+    return torch.stack(redrawn)

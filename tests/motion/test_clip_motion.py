@@ -14,6 +14,7 @@ from mtransfer.jobs.recipe import TransferRecipe
 from mtransfer.media.photo.photo import save_png
 from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
+from mtransfer.motion import clip_motion
 from mtransfer.motion.clip_flow import MOST_LINKS, between
 from mtransfer.motion.clip_motion import ClipMotion, camera_on_photo, read_motion, retargeted
 from mtransfer.subject.subject import Subject, subject_from_mask
@@ -157,10 +158,29 @@ def test_a_second_reading_comes_from_the_cache(clips, tmp_path, monkeypatch) -> 
     subjects = (photo_subject(),)
     first = motion_of(clips[0], subjects, [2, 4])
     files = sorted(path.name for path in tmp_path.rglob("*.safetensors"))
+    monkeypatch.setattr(clip_motion, "track", lambda *given, **options: pytest.fail("tracked again"))
+    monkeypatch.setattr(clip_motion, "moving_subjects", lambda *given: pytest.fail("segmented again"))
     second = motion_of(clips[0], subjects, [2, 4])
     assert torch.equal(first.field.flow, second.field.flow)
+    assert torch.equal(first.masks, second.masks)
+    assert torch.equal(first.subjects[0].mask, second.subjects[0].mask)
     assert sorted(path.name for path in tmp_path.rglob("*.safetensors")) == files
-    assert {path.parent.name for path in tmp_path.rglob("*.safetensors")} == {"links", "longflow", "shots"}
+    assert {path.parent.name for path in tmp_path.rglob("*.safetensors")} == {
+        "clipsubject",
+        "links",
+        "longflow",
+        "shots",
+    }
+
+
+def test_a_mask_file_that_has_changed_is_read_anew(clips, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("MTRANSFER_CACHE", str(tmp_path))
+    found = []
+    for radius in (14, 20):
+        save_png(ball((96, 160), 60, 48, radius, radius).expand(3, -1, -1), tmp_path / "mask.png")
+        motion = motion_of(clips[0], (photo_subject(),), [2], clip_subject=str(tmp_path / "mask.png"))
+        found.append(float(motion.subjects[0].mask.sum()))
+    assert found[1] > 1.5 * found[0]
 
 
 def leaning(towards: int) -> Tensor:
