@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mtransfer import cache
 from mtransfer.flow.estimator import DisFlow, estimate
+from mtransfer.jobs import transfer as job
 from mtransfer.jobs.recipe import EditRecipe, TransferRecipe
 from mtransfer.jobs.recipe_file import write_stored
 from mtransfer.jobs.transfer import TransferOutput, edit, transfer
@@ -19,7 +20,7 @@ from mtransfer.media.decoding.decoder import Decoder
 from mtransfer.media.photo.photo import read_photo
 from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
-from mtransfer.motion import clip_flow
+from mtransfer.motion import clip_flow, clip_motion
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 CLIP_SIZE, SQUARE_PX, STEP_PX, FRAMES = (256, 320), 90, 18, 5
@@ -212,3 +213,19 @@ def test_a_transfer_opens_and_hashes_its_clip_once(tmp_path, monkeypatch) -> Non
     assert opened == [path]
     assert hashed.count("clip.mp4") == 1
     assert output.metrics["clip_reader"] == "decord"
+
+
+@pytest.mark.parametrize(("pair", "readings"), [("0:3", 1), ("", 2)])  # an automatic pair is looked for, then read
+def test_a_transfer_segments_its_photo_and_retargets_once(pair, readings, tmp_path, monkeypatch) -> None:
+    calls: list[str] = []
+
+    def count(module: Any, name: str) -> None:
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *given, **named: calls.append(name) or real(*given, **named))
+
+    monkeypatch.setenv("MTRANSFER_CACHE", str(tmp_path / "cache"))
+    for module, name in ((job, "find_subject"), (clip_motion, "retarget"), (clip_motion, "track")):
+        count(module, name)
+    path, photo = save_clip(tmp_path / "clip.mp4"), save_picture(tmp_path / "photo.png", disc_photo())
+    transfer(clip=path, photo=photo, preset="draft", pair=pair)
+    assert sorted(calls) == ["find_subject", "retarget", *["track"] * readings]
