@@ -17,12 +17,11 @@ from mtransfer.jobs.recipe import COMMANDS, Recipe
 from mtransfer.media.photo.mask_image import split_label
 from mtransfer.media.photo.png import CHUNK
 from mtransfer.sampling.settings import pipelines_folder
-from mtransfer.subject.prompt import SubjectPrompt, join_prompts, split_prompts
+from mtransfer.subject.prompt import SUBJECT_FIELDS, SubjectPrompt, join_prompts, split_prompts
 
 RECIPE_FILE = "recipe.toml"
 RESULTS = ("edited.png", "generated.png")  # which carry theirs
 FILE_FIELDS = ("photo", "clip", "flow", "noise", "strength_mask")
-SUBJECT_FIELDS = ("subject", "clip_subject")  # a mask file, or words; of several each
 OWN_TABLES = ("command", "inputs", "versions")
 SUBJECT_MASK = "subject_mask"  # among the hashes of inputs: of the mask that was found, not of a file
 OF_MASK = ("subject", "segmenter", "camera")  # fields of which it depends

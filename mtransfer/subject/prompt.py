@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 from mtransfer.errors import InputError
 
+SUBJECT_FIELDS = ("subject", "clip_subject")  # of a recipe: a mask file, or words; of several each
 WORDS = ("auto", "all", "alpha", "salient", "all-salient", "moving")
 SALIENT_AT = re.compile(r"salient@(\d+(?:\.\d+)?),(\d+(?:\.\d+)?)")
 
@@ -87,6 +88,11 @@ def split_prompts(text: str) -> list[str]:
     if ";" in text and Path(text).is_file():
         return [text]
     return [each.strip().replace("\\;", ";") for each in re.split(r"(?<!\\);", text)]
+
+
+def joined_options(texts: Sequence[str]) -> str:
+    """One text of an option that was given once, naming one subject or several, or again and again."""
+    return texts[0] if len(texts) == 1 else join_prompts(each for text in texts for each in split_prompts(text))
 
 
 def join_prompts(texts: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from mtransfer.errors import InputError
-from mtransfer.subject.prompt import WORDS, SubjectPrompt, join_prompts, parse_prompts, split_prompts
+from mtransfer.subject.prompt import WORDS, SubjectPrompt, join_prompts, joined_options, parse_prompts, split_prompts
 
 
 def test_several_subjects_are_parted_by_semicolons() -> None:
@@ -74,3 +74,10 @@ def test_the_borders_are_inside_and_words_lie_nowhere(text) -> None:
 def test_no_torch_is_needed(module) -> None:
     script = f"import sys; import mtransfer.subject.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "text"), [(["auto"], "auto"), (["1;2"], "1;2"), (["1", "2"], "1;2"), (["3,4;5", "a.png"], "3,4;5;a.png")]
+)
+def test_an_option_given_again_names_one_more(given: list[str], text: str) -> None:
+    assert joined_options(given) == text

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mtransfer.errors import InputError
+from mtransfer.subject.prompt import joined_options
 from mtransfer.ui.cli import console
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def compare(
     flow: Annotated[Path | None, typer.Option(help="flow file: .npz .npy .flo .png .pth")] = None,
     methods: Annotated[str, typer.Option(help="some of them, a,b [default: all that can run here in minutes]")] = "",
     pair: Annotated[str, typer.Option(help="clip positions A:B [default: found]")] = "",
-    subject: Annotated[str, typer.Option(help="what of the photo moves, as for mtransfer edit")] = "auto",
-    clip_subject: Annotated[str, typer.Option(help="what of the clip moves")] = "auto",
+    subject: Annotated[list[str] | None, typer.Option(help="what of the photo moves, as for mtransfer edit")] = None,
+    clip_subject: Annotated[list[str] | None, typer.Option(help="what of the clip moves")] = None,
     prompt: Annotated[str, typer.Option(help="what the photo shows, for methods that take text")] = "",
     instruction: Annotated[str, typer.Option(help="what to do, in words [default: from the motion]")] = "",
     model: Annotated[str, typer.Option(help="embedded | auto | a folder or hub id")] = "auto",
@@ -60,8 +61,9 @@ def compare(
     """The same edit by every method that can run here: a sheet, a table, and a page to look at."""
 
     def job() -> None:
-        given = {"subject": subject, "prompt": prompt, "model": model, "seed": seed, "device": device}
-        of_clip = {"pair": pair, "clip_subject": clip_subject}
+        moving, moved = (joined_options(each or ["auto"]) for each in (clip_subject, subject))
+        given = {"subject": moved, "prompt": prompt, "model": model, "seed": seed, "device": device}
+        of_clip = {"pair": pair, "clip_subject": moving}
         models = {"instruct": instruct_model, "inpaint": inpaint_model}
         asked = _asked(inputs, flow, given, of_clip, set_ or [], methods, instruction, models)
         with console.progress(quiet=quiet or json_) as report:

@@ -15,6 +15,7 @@ import typer
 
 from mtransfer.files import require_file, require_free
 from mtransfer.jobs.recipe import COMMANDS, EditRecipe, Recipe
+from mtransfer.subject.prompt import SUBJECT_FIELDS, joined_options
 from mtransfer.ui.cli import batch, compare, console, flow, gui, models, recipes
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -74,7 +75,7 @@ def _command(recipe_class: type[Recipe], name: str, run: Callable[[Any, OwnOptio
 
     def command(**values: Any) -> None:
         own = OwnOptions.taken_from(values)
-        given = {key: value for key, value in values.items() if value is not None}
+        given = {key: _as_one(key, value) for key, value in values.items() if value is not None}
         console.run(lambda: run(recipe_class.build(given, own.set_ or []), own))
 
     command.__doc__ = run.__doc__ if run is not do else recipe_class.__doc__
@@ -92,7 +93,7 @@ def _parameters(recipe_class: type[Recipe]) -> list[inspect.Parameter]:
     ]
     for key, info in fields.items():
         if key not in arguments:
-            parameters.append(_parameter(key, Annotated[_type(info), _option(key, info)], None))
+            parameters.append(_parameter(key, Annotated[_type(key, info), _option(key, info)], None))
     return parameters + [_parameter(key, *declared) for key, declared in OWN_OPTIONS.items()]
 
 
@@ -105,12 +106,17 @@ def _option(key: str, info: Any) -> Any:
     return typer.Option(f"--{key.replace('_', '-')}", help=f"{info.description}{default}", show_default=False)
 
 
-def _type(info: Any) -> Any:
+def _type(key: str, info: Any) -> Any:
     """What Typer parses: numbers and paths as themselves, choices as text that the Recipe checks."""
-    if info.annotation == tuple[str, ...]:
+    if info.annotation == tuple[str, ...] or key in SUBJECT_FIELDS:
         return list[str] | None
     plain = {float: float, int: int, bool: bool, bool | None: bool, Path | None: Path}.get(info.annotation, str)
     return plain | None
+
+
+def _as_one(key: str, value: Any) -> Any:
+    """What was given for a field; subjects that were named one by one are one text."""
+    return joined_options(value) if key in SUBJECT_FIELDS else value
 
 
 def do(recipe: Recipe, own: OwnOptions, wanted_mask: str | None = None) -> None:
@@ -164,7 +170,7 @@ def _run_stored(**values: Any) -> None:
     """Do again what a recipe, or a result that carries one, says."""
     own = OwnOptions.taken_from(values)
     target = values.pop("recipe")
-    given = {key: str(value) for key, value in values.items() if value is not None}
+    given = {key: str(_as_one(key, value)) for key, value in values.items() if value is not None}
     console.run(lambda: do(*_stored(target, given, own)))
 
 
@@ -184,7 +190,10 @@ def _register() -> None:
     _command(EditRecipe, "ablate", _ablate)
     argument = typer.Argument(help="recipe.toml, a folder that holds one, a PNG or MP4 made by mtransfer, or a name")
     inputs = {
-        key: Annotated[str | None, typer.Option(help=f"the recipe's {key.replace('_', ' ')}, as it is here")]
+        key: Annotated[
+            list[str] | None if key in SUBJECT_FIELDS else str | None,
+            typer.Option(help=f"the recipe's {key.replace('_', ' ')}, as it is here"),
+        ]
         for key in INPUTS
     }
     parameters = [_parameter("recipe", Annotated[str, argument], inspect.Parameter.empty)]

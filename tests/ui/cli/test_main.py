@@ -274,6 +274,25 @@ def test_a_prompt_that_has_no_effect_is_said(option, inputs, tmp_path, capsys) -
     )
 
 
+def test_subjects_may_be_named_one_by_one(inputs, tmp_path, capsys) -> None:
+    words = [
+        "edit",
+        inputs / "disc.png",
+        "--translate",
+        "20,0",
+        "--preset",
+        "draft",
+        "--subject",
+        "1",
+        "--subject",
+        "all",
+    ]
+    assert command(capsys, *words, "-o", tmp_path / "out").code == 0
+    first, second = json.loads((tmp_path / "out" / "run.json").read_text())["recipe"]["subject"].split(";")
+    assert first.startswith("salient@")
+    assert second == "all"
+
+
 def test_help_and_version(capsys) -> None:
     assert command(capsys, "--version").out.strip().count(".") == 2
     shown = command(capsys, "edit", "--help").out
