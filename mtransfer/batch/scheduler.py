@@ -6,7 +6,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import zip_longest
 from pathlib import Path
 
 from mtransfer.batch.index_page import write_page
@@ -151,7 +150,8 @@ class Scheduler:
             self._read.add(entries[0].clip)
             return
         together = len(entries) > 1
-        for entry, record in zip_longest(entries, event.records):  # of a worker that was lost there are none
+        records = event.records or (None,) * len(entries)  # of a worker that was lost there are none
+        for entry, record in zip(entries, records, strict=True):
             del self._running[entry.id]
             self._settle(entry, record, event, together=together)
 

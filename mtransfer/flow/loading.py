@@ -5,7 +5,7 @@ torchvision takes a second to import, so it is imported where a RAFT is built: d
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 import cv2
 import torch
@@ -26,7 +26,7 @@ EMBEDDED_SIDE_PX, LARGE_SIDE_PX = 256, 512  # the long side at which the embedde
 
 
 @lru_cache(maxsize=2)
-def load_flow_model(name: str, updates: int, levels: int, device: torch.device) -> Union["FlowNet", DisFlow]:
+def load_flow_model(name: str, updates: int, levels: int, device: torch.device) -> "FlowNet | DisFlow":
     """A flow estimator: auto | embedded | raft_large | raft_small | dis. Raises ModelError when weights are missing."""
     if name == "dis":
         return DisFlow()
@@ -40,7 +40,7 @@ def load_flow_model(name: str, updates: int, levels: int, device: torch.device) 
     return FlowNet(build_raft(name, _checkpoint(name)), updates, levels).to(device)
 
 
-def load_judge(name: str, device: torch.device) -> Union["FlowNet", DisFlow]:
+def load_judge(name: str, device: torch.device) -> "FlowNet | DisFlow":
     """What measures, more slowly and surely than what guides: see `load_flow_model`, whose names it takes.
 
     The embedded net looks coarse to fine; torchvision's were trained on large motions and look once.
