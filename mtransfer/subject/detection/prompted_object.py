@@ -18,6 +18,7 @@ CLOSER = 0.62  # of the long side: a crop about the point
 MOST_CUT = 0.06  # of its outline, by the crop
 STANDS_OUT = 0.3  # mean saliency, in a crop about it, of what is no plain ground
 GROUND_SIDE_PX, GROUND_MARGIN = 224, 0.3
+MARGIN, HOLDS = 0.25, 0.8  # of the crop in which an object is completed; of what was seen, that must be of it
 FILLS = 0.1  # of a box, by what is meant by it
 
 
@@ -33,7 +34,18 @@ def object_at(picture: Picture, x: float, y: float) -> Region | None:
         best = max(meant, key=lambda each: each.quality * overlap(each.region, salient), default=None)
         return _part_or(candidates, salient) if best is None else best.region
     found = _whole(candidates)
-    return found.region if found is not None and _stands_out(picture, found.region) else None
+    if found is None or not _stands_out(picture, found.region):
+        return None
+    return _completed(picture, found, x, y).region
+
+
+def _completed(picture: Picture, found: Candidate, x: float, y: float) -> Candidate:
+    """What the point means in a crop about what it meant before, where that holds most of it: with the stool's legs."""
+    box = with_margin(bounding_box(found.region), MARGIN, picture.size)
+    seen = _whole(_seen_in(picture, box, x, y))
+    if seen is None or (seen.region & found.region).sum() < HOLDS * found.region.sum():
+        return found
+    return seen
 
 
 def _part_or(candidates: list[Candidate], salient: Region) -> Region:
@@ -80,7 +92,12 @@ def _seen_closer(picture: Picture, x: float, y: float) -> list[Candidate]:
     """What the point may mean in a crop about it, where the crop does not cut it off."""
     half, (height, width) = CLOSER * max(picture.size) / 2, picture.size
     box = max(0, int(x - half)), max(0, int(y - half)), min(width, int(x + half) + 1), min(height, int(y + half) + 1)
-    x0, y0, x1, y1 = box
+    return _seen_in(picture, box, x, y)
+
+
+def _seen_in(picture: Picture, box: Box, x: float, y: float) -> list[Candidate]:
+    """What the point may mean in a crop, where the crop does not cut it off."""
+    (height, width), (x0, y0, x1, y1) = picture.size, box
     seen = embed(picture.crop(box)).scaled((y1 - y0, x1 - x0)).at_point(x - x0, y - y0)
     around = (y0, height - y1), (x0, width - x1)
     placed = [replace(each, region=np.pad(each.region, around)) for each in seen]

@@ -1,3 +1,5 @@
+import cv2
+import numpy as np
 import pytest
 from pictures_of_things import gradient, ladybird_and_goldfish, overlap, sample, two_birds
 
@@ -51,6 +53,18 @@ def test_a_point_on_one_wing_is_the_whole_bird(point) -> None:
 
 def test_a_point_on_a_tail_is_the_whole_fish(both, objects) -> None:
     assert overlap(object_at(both, 400, 90), objects[0]) > 0.75
+
+
+@pytest.mark.parametrize("point", [(40, 22), (47, 27), (68, 30), (58, 41)])
+def test_a_small_thing_is_completed_in_a_crop_about_it(point) -> None:
+    fish, bird = sample("goldfish.png"), sample("wooden_bird.jpg")
+    pixels = cv2.resize(fish, (640, 480), interpolation=cv2.INTER_AREA)
+    pixels[:77, :130] = cv2.resize(bird, (130, 77), interpolation=cv2.INTER_AREA)
+    picture = Picture(pixels)
+    whole = cv2.resize(find_objects(Picture(bird))[0].astype(np.uint8), (104, 62)) > 0
+    expected = np.zeros(picture.size, bool)
+    expected[:62, :104] = whole
+    assert overlap(object_at(picture, *point), expected) > 0.93
 
 
 def test_plain_ground_holds_no_object() -> None:
