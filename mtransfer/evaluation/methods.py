@@ -28,7 +28,8 @@ SAMPLED: dict[str, tuple[str, dict[str, object]]] = {
     "sdedit_warp": ("sdedit", {}),
     "repaint": ("repaint", {}),
     "draft": ("draft", {}),
-    "fast_unguided": ("fast", {"weight": 0.0}),
+    "fast_unguided": ("fast", {"steps": 84, "weight": 0.0}),
+    "fast_guided": ("fast", {"steps": 84, "weight": 0.15}),
     "fast": ("fast", {}),
     "best": ("best", {}),
     "paper": ("paper", {}),
@@ -88,11 +89,12 @@ def _sampled(
     name: str, problem: Problem, pipe: MotionGuidedPipeline, guide: FlowModel, seed: int
 ) -> tuple[Tensor, int]:
     preset, changes = SAMPLED[name]
+    settings = SamplerSettings.from_preset(preset, **changes)
     made = pipe(
         problem.photo,
         problem.flow,
         guide,
-        SamplerSettings.from_preset(preset, **changes),
+        settings.for_embedded() if pipe.refines else settings,
         mask=problem.mask,
         prompt=problem.prompt,
         generator=torch.Generator().manual_seed(seed),

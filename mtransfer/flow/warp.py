@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from mtransfer.flow.interpolate import fill_motion
 from mtransfer.flow.splatting import extend_flow, nearest_source
 from mtransfer.media.crop import window
 
@@ -18,6 +19,8 @@ INVERTED_SIDE_PX = 1024  # of larger pictures the motion is inverted on every n-
 NEWTON_STEPS = 4
 RING_PX = 4  # how far the motion is continued beyond the mask: soft edges and derivatives need neighbours there
 EDGE_PX = 2  # how far around the mask source points are tried, for its soft edge
+BETWEEN = 0.1  # of a moved region's size: how far apart what moves may be for what is between to be fixed
+FIXED_PX, FADING_PX = 1.0, 1.5  # motion, carried on from around, of a fixed point; motion beside it: of rounded flows
 MAX_UPSAMPLE = 8  # source points tried a pixel's side: enough for a fivefold enlargement
 MAX_TAPS = 4  # samples a side when a subject shrinks: enough for a quarter of its size
 
@@ -28,6 +31,30 @@ def pixel_grid(like: Float[Tensor, "B C H W"]) -> Float[Tensor, "1 2 H W"]:
     x = torch.arange(width, dtype=like.dtype, device=like.device)
     y = torch.arange(height, dtype=like.dtype, device=like.device)
     return torch.stack(torch.meshgrid(x, y, indexing="xy"))[None]
+
+
+@torch.no_grad()
+def moved_region(flow: Float[Tensor, "B 2 H W"]) -> Float[Tensor, "B 1 H W"]:
+    """1 where a flow moves something, 0 elsewhere; its fixed points, between what moves, belong to what moves.
+
+    A subject that is stretched about a line, or turned about a point, stands still there: such pixels are told from
+    what lies beside or behind it by the motion around them, which fades towards them.
+    """
+    return torch.cat([_moved_region(each[None]) for each in flow])
+
+
+def _moved_region(flow: Tensor) -> Tensor:
+    region = flow.ne(0).any(dim=1, keepdim=True).to(flow)
+    reach_px = max(2, round(BETWEEN * math.sqrt(float(region.sum()))))
+    rows, columns = window(region, 0.0)
+    moving = region[..., rows, columns]
+    fading = moving * (magnitude(flow[..., rows, columns]) < FADING_PX)
+    between = erode(dilate(moving, reach_px), reach_px) * dilate(fading, reach_px) * (1 - moving)
+    if bool(between.any()):
+        fixed = between * (magnitude(fill_motion(flow[..., rows, columns], moving)) < FIXED_PX)
+        sealed = erode(dilate(torch.maximum(moving, fixed), 1), 1) * dilate(fixed, 1)
+        region[..., rows, columns] = torch.maximum(moving, sealed)
+    return region
 
 
 def backward_warp(

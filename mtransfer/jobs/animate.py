@@ -24,7 +24,7 @@ from mtransfer.flow.warp import magnitude
 from mtransfer.jobs.context import Run
 from mtransfer.jobs.metrics import AnimationMetrics
 from mtransfer.jobs.recipe import AnimateRecipe
-from mtransfer.jobs.render import warn_of_no_generator
+from mtransfer.jobs.render import warn_of_border, warn_of_no_generator
 from mtransfer.jobs.scene import Scene, read_scene
 from mtransfer.media.crop import WHOLE
 from mtransfer.media.frame_selection import play_order
@@ -158,6 +158,7 @@ def _figures(scene: Scene, renderer: FrameRenderer, folder: Path, index: int) ->
     own, frame = scene.photo.image[None], load_frame(folder, index)[None]
     with scene.run.stage("measure"):
         asked = scene.flow(index).flow.cpu(), scene.mask.cpu()
+        warn_of_border(*asked)
         error, moved = flow_error(DisFlow(), own, frame, *asked), moved_as_asked(own, frame, *asked)
     return {
         "frames": len(scene.motion.frames),

@@ -45,10 +45,13 @@ class Run:
         self.energy_terms, self._guide = energy_terms, guide
         _require_effect(recipe, energy_terms)
         settled_recipe = settled(recipe)
-        if settled_recipe.sampler.steps:
+        refines = settled_recipe.model == "embedded" and guide is None and not energy_terms
+        sampler = recipe.sampler.for_embedded() if refines else recipe.sampler.for_any_model()
+        if sampler.steps:
             require_model(settled_recipe.model)  # before the work that comes first
         self.recipe = settled_recipe.model_copy(
             update={
+                "sampler": sampler,
                 "flow_model": resolve_flow_model(recipe.flow_model),
                 "guidance_decoder": resolve_guidance_decoder(recipe.guidance_decoder, settled_recipe.model),
             }
@@ -81,7 +84,7 @@ class Run:
         return SamplingTools(
             pipe=self.pipeline(),
             side_px=model_side_px(recipe.model),
-            guide=self.guide(),
+            guide=self.guide() if recipe.sampler.weight else None,
             noise=_noise(recipe),
             settings=recipe.sampler,
             prompt=recipe.prompt,

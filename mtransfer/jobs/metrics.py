@@ -21,7 +21,7 @@ class Metrics(TypedDict):
 class EditMetrics(Metrics):
     """Of a moved photo. The background's PSNR in decibels is infinite where nothing changed.
 
-    `flow_error_raft` is by the RAFT that guides; None of a draft, which loads none.
+    `flow_error_raft` is by the RAFT that guides; None where nothing guided.
     """
 
     flow_error_raft: FlowError | None

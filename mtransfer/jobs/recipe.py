@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from mtransfer.errors import InputError
 from mtransfer.media.frame_rates import LEAST_FPS, MOST_FPS
-from mtransfer.sampling.settings import REFUSED, SamplerSettings, by_names_now, load_preset, refuse
+from mtransfer.sampling.settings import REFUSED, SamplerSettings, by_names_now, changed_preset, refuse
 
 MOST_STRENGTH = 1000.0
 DESCRIPTION_OF_SUBJECT = "x,y | x0,y0,x1,y1 | mask file | all"
@@ -54,7 +54,7 @@ class Recipe(BaseModel):
         values = tables[0] | tables[1] | tables[2]
         preset = values.get("preset", cls.model_fields["preset"].default)
         try:
-            return cls.model_validate({**values, "sampler": {**load_preset(str(preset)), **sampler}})
+            return cls.model_validate({**values, "sampler": changed_preset(str(preset), sampler)})
         except ValidationError as error:
             raise InputError(_one_line(error)) from None
 

@@ -26,6 +26,7 @@ from mtransfer.media.crop import WHOLE, Window, window
 from mtransfer.media.photo.alpha import over
 from mtransfer.media.photo.photo import Photo
 from mtransfer.media.photo.png import Pixels
+from mtransfer.sampling.border import border_warning
 from mtransfer.sampling.composite import WarpComposite, blend, make_composite, remove_subject
 from mtransfer.sampling.ddim import Callback
 from mtransfer.sampling.highres import Part, SamplingTools, cut, sample_parts, size_to_sample
@@ -104,6 +105,7 @@ def prepare(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: P
     recipe, own = run.recipe, photo.image[None].to(run.device)
     mask = subject.mask[None].to(run.device)
     _require_motion(flow)
+    warn_of_border(flow.flow.to(run.device), mask)
     with run.stage("warp"):
         background = remove_subject(own, mask)
         draft = make_composite(own, flow.flow.to(run.device), mask, background)
@@ -114,6 +116,12 @@ def prepare(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: P
     with run.stage("model"):
         tools = run.tools()
     return replace(job, where=where, tools=tools, part=cut(flow, own, mask, background, draft, where))
+
+
+def warn_of_border(flow: Tensor, mask: Tensor) -> None:
+    """Say so where much of what comes into sight was beyond the photo's border."""
+    if (line := border_warning(flow, mask)) is not None:
+        warn(line)
 
 
 def _require_motion(flow: FlowField) -> None:
@@ -217,8 +225,8 @@ def _reporter(jobs: Sequence[Prepared]) -> Callback:
 def _measure(job: Prepared, edited: Tensor, evaluations: int) -> EditMetrics:
     asked = job.flow.flow.to(job.own), job.mask
     by_raft = None
-    if job.tools is not None:
-        from mtransfer.flow.loading import load_judge  # and with it torchvision, which a draft does without
+    if evaluations:
+        from mtransfer.flow.loading import load_judge  # and with it torchvision, which nothing else needs here
 
         by_raft = flow_error(load_judge(job.run.guide_name, job.run.device), job.own, edited, *asked)
     return {

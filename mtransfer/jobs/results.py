@@ -10,6 +10,7 @@ from torch import Tensor
 from mtransfer.errors import InputError
 from mtransfer.evaluation.figures import Edit
 from mtransfer.flow.io import load_field
+from mtransfer.flow.warp import moved_region
 from mtransfer.jobs.recipe_file import find_inputs, read_stored
 from mtransfer.media.photo.photo import read_photo
 
@@ -43,7 +44,7 @@ def read_result(folder: Path, photo: Path | None = None) -> tuple[Edit, Tensor]:
         raise InputError(f"{photo}, {folder / EDITED}: {sizes} pixels; name the photo it was made from with --photo")
     field = load_field(folder / FLOW, size=(source.shape[-2], source.shape[-1]))
     flow = field.flow[:1]
-    return Edit(source, flow, flow.ne(0).any(dim=1, keepdim=True).float()), edited
+    return Edit(source, flow, moved_region(flow)), edited
 
 
 def _photo_of(folder: Path) -> Path:

@@ -10,7 +10,7 @@ from mtransfer.errors import InputError
 from mtransfer.flow.field import FlowField, affine_flow, compose, mask_field, pins_flow
 from mtransfer.flow.interpolate import fill_motion
 from mtransfer.flow.io import load_field
-from mtransfer.flow.warp import sample
+from mtransfer.flow.warp import moved_region, sample
 from mtransfer.media.photo.photo import Photo
 from mtransfer.subject.shape import centroid
 from mtransfer.subject.subject import Subject, subject_from_mask
@@ -52,11 +52,10 @@ def edit_field(
     field = load_field(asked.flow, size=photo.size)
     if field.flow.shape[0] != 1:
         raise InputError(f"{asked.flow}: holds {field.flow.shape[0]} flows; an edit takes one")
-    moving = field.flow[0].ne(0).any(dim=0, keepdim=True).float()
-    if not bool(moving.any()):
+    if not bool(field.flow.any()):
         raise InputError(f"{asked.flow}: the flow is zero everywhere, so nothing would move")
     if is_told_by_flow:
-        subject = subject_from_mask(photo.image, moving)
+        subject = subject_from_mask(photo.image, moved_region(field.flow)[0])
     return subject, FlowField(_trusted(field, subject.mask) * asked.strength, field.confidence)
 
 

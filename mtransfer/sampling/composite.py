@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mtransfer.flow.warp import INVERTED_SIDE_PX, dilate, forward_warp, vacated_mask
 from mtransfer.media.crop import swept, window
+from mtransfer.sampling.border import extended, extension_px, without_extension
 from mtransfer.sampling.patchmatch import WORK_SIDE_PX, fill_exemplar
 
 FEATHER_PX = 3
@@ -41,10 +42,23 @@ def make_composite(
 ) -> WarpComposite:
     """Move the masked subject of `photo` along `flow` over the background, by default the photo without its subject.
 
-    `inverted_side_px` as in `forward_warp`.
+    A subject that the border cuts off, and that moves away from it, is mirrored there. `inverted_side_px` as in
+    `forward_warp`.
     """
-    behind = remove_subject(photo, mask) if background is None else background
-    halo = halo_px(photo)
+    behind, halo = remove_subject(photo, mask) if background is None else background, halo_px(photo)
+    sides = extension_px(flow, mask)
+    if not any(sides):
+        return _inside_composite(photo, flow, mask, behind, halo, inverted_side_px)
+    larger = extended(photo, sides), extended(flow, sides, "replicate"), extended(mask, sides), extended(behind, sides)
+    composite = _inside_composite(*larger, halo, inverted_side_px)
+    parts = {part.name: without_extension(getattr(composite, part.name), sides) for part in fields(WarpComposite)}
+    return WarpComposite(**parts)
+
+
+def _inside_composite(
+    photo: Tensor, flow: Tensor, mask: Tensor, behind: Tensor, halo: int, inverted_side_px: int
+) -> WarpComposite:
+    """The composite worked out where the subject is and where it goes."""
     rows, columns = swept(flow, mask, 2 * halo + 3 * FEATHER_PX)
     there = _draft(
         *(each[..., rows, columns] for each in (photo, flow, mask, behind)), halo=halo, side_px=inverted_side_px

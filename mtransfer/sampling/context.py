@@ -64,7 +64,7 @@ class SamplingContext:
             return torch.cat([cells, self.pipe.encode_image(around)], dim=1)
 
     def _betters_draft(self) -> bool:
-        return self.settings.show_draft and self.pipe.scheduler.config.prediction_type == "sample"
+        return self.settings.show_draft and bool(self.pipe.refines)
 
     def with_the_drafts_detail(self, painted: Tensor) -> Tensor:
         """What a net painted that betters the draft: its changes smoothed, for its detail is worse than the draft's."""
@@ -107,7 +107,7 @@ class SamplingContext:
         """Fresh noise, drawn where the generator lives so that a seed means the same on every device."""
         return randn_tensor(self.source.shape, self.generator, self.source.device, torch.float32)
 
-    def run(self, eps: Denoiser, guidance: MotionGuidance, callback: Callback | None) -> Iterator[Step]:
+    def run(self, eps: Denoiser, guidance: MotionGuidance | None, callback: Callback | None) -> Iterator[Step]:
         """Every evaluation, once the callback has seen it; while the photo is inverted it sees step -1."""
         first, count = self.timesteps.t[0], len(self.timesteps.t)
 
@@ -129,19 +129,23 @@ class SamplingContext:
             yield step if latents is None else replace(step, z=latents)
 
     def steps(
-        self, eps: Denoiser, guidance: MotionGuidance, tick: Callable[[], None] = lambda: None
+        self, eps: Denoiser, guidance: MotionGuidance | None, tick: Callable[[], None] = lambda: None
     ) -> Generator[Step, Tensor | None, None]:
         """The loop with this job's anchors and guidance. `tick` is called at each evaluation that comes before it."""
         chosen, count = self.settings, len(self.timesteps.t)
         start, anchors = self._start(eps, tick)
-        guide = Guide(
-            guidance,
-            lambda z: self._seen(self.pipe.decode_for_guidance(z)),
-            [float(inside and chosen.weight > 0) for inside in guided(chosen.window, count)],
-            chosen.weight,
-            chosen.clip,
-            chosen.through_denoiser,
-            chosen.scale_by_noise_norm,
+        guide = (
+            None
+            if guidance is None
+            else Guide(
+                guidance,
+                lambda z: self._seen(self.pipe.decode_for_guidance(z)),
+                [float(inside and chosen.weight > 0) for inside in guided(chosen.window, count)],
+                chosen.weight,
+                chosen.clip,
+                chosen.through_denoiser,
+                chosen.scale_by_noise_norm,
+            )
         )
         return sample_steps(
             eps, start, self.timesteps, draw=self.draw, recursions=chosen.recursions, anchors=anchors, guide=guide

@@ -24,13 +24,13 @@ ALIKE = 0.05  # of 1: pictures that differ by more show different things
 class SamplingTools:
     """What sampling needs that is the same for every part of a job.
 
-    The pipeline (a MotionGuidedPipeline), the model's long side in pixels, the flow net that guides, the noise of a
-    generated photo, the sampler's settings, prompts, and further terms of the energy.
+    The pipeline (a MotionGuidedPipeline), the model's long side in pixels, the flow net that guides if one does, the
+    noise of a generated photo, the sampler's settings, prompts, and further terms of the energy.
     """
 
     pipe: Callable[..., Any]
     side_px: int
-    guide: FlowModel
+    guide: FlowModel | None
     noise: Tensor | None
     settings: SamplerSettings
     prompt: str = ""

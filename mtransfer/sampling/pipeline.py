@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mtransfer.errors import InputError, ModelError
 from mtransfer.flow.estimator import FlowModel
+from mtransfer.flow.warp import moved_region
 from mtransfer.sampling.composite import WarpComposite, blend, make_composite
 from mtransfer.sampling.context import SamplingContext, build_denoiser, nothing_known, unguided
 from mtransfer.sampling.ddim import Callback, ddim_timesteps
@@ -74,6 +75,11 @@ class MotionGuidedPipeline(DiffusionPipeline):
     def takes_prompt(self) -> bool:
         return self.text_encoder is not None
 
+    @property
+    def refines(self) -> bool:
+        """Whether the net is the embedded one, which predicts what to add to a warp."""
+        return bool(self.scheduler.config.prediction_type == "sample")
+
     def __call__(
         self,
         image: Tensor | Image.Image,
@@ -95,32 +101,37 @@ class MotionGuidedPipeline(DiffusionPipeline):
 
         image: [B,3,H,W] in [0,1] or PIL, sides multiples of 64; flow: [B,2,H,W] forward flow in pixels; mask: [B,1,H,W]
         in [0,1], by default where the flow is not zero; `background`: the image without its subject, by default filled
-        from around it; `flow_model` guides, by default the embedded RAFT; `settings`: by default the preset `fast`;
+        from around it; `flow_model` guides, by default the embedded RAFT; `settings`: by default the preset `fast`, by
+        which the embedded net is guided only if a `flow_model` or `energy_terms`, added to the energy, are given;
         `noise`: the start noise of a generated image (start=own); `carried` [B,3,H,W] is added to the warp that
-        sampling begins with (start=warp), what an earlier frame's result added to its own; `energy_terms` are added to
-        the energy; `generator`: one, or one an image. `callback_on_step_end(pipe, step, t, values)` gets `latents`,
-        `x0`, `energy` and the `count` of steps after each evaluation; `latents` that it returns in a dict take the
-        place of the loop's. Raises InputError for sizes that do not fit and flow that is not finite.
+        sampling begins with (start=warp), what an earlier frame's result added to its own; `generator`: one, or one
+        an image. `callback_on_step_end(pipe, step, t, values)` gets `latents`, `x0`, `energy` and the `count` of steps
+        after each evaluation; `latents` that it returns in a dict take the place of the loop's. Raises InputError for
+        sizes that do not fit and flow that is not finite.
         """
         settings = settings or SamplerSettings.from_preset("fast")
+        unguided = self.refines and flow_model is None and not energy_terms
+        settings = settings.for_embedded() if unguided else settings.for_any_model()
         photo = _as_tensor(image).to(self._execution_device, torch.float32)
         flow = flow.to(photo)
         _check(photo, flow)
-        mask = flow.ne(0).any(dim=1, keepdim=True).to(photo) if mask is None else mask.to(photo)
+        mask = moved_region(flow) if mask is None else mask.to(photo)
         draft = _drafts(photo, flow, mask, background)
         if settings.steps == 0:
             return MotionGuidedOutput(_as_type(draft.image, output_type), draft, None, 0)
         plan = SamplingContext(self, photo, draft, settings, generator, noise, carried)
         eps = plan.denoiser(self.encode_prompt(prompt, negative_prompt, settings.guidance_scale))
-        guide = flow_model or _embedded_flow_model(settings, self._execution_device)
-        guidance = plan.guidance(flow, guide, energy_terms)
+        guidance = None
+        if settings.weight:
+            guide = flow_model or _embedded_flow_model(settings, self._execution_device)
+            guidance = plan.guidance(flow, guide, energy_terms)
         painted, energy, evaluations = self._painted(plan, eps, guidance, callback_on_step_end)
         # Over the photo with a feathered edit mask: pixels that nothing asked to change are the photo's own.
         result = blend(photo, painted.clamp(0, 1), draft.edit)
         return MotionGuidedOutput(_as_type(result, output_type), draft, energy, evaluations)
 
     def _painted(
-        self, plan: SamplingContext, eps: Denoiser, guidance: MotionGuidance, on_step: Callback | None
+        self, plan: SamplingContext, eps: Denoiser, guidance: MotionGuidance | None, on_step: Callback | None
     ) -> tuple[Tensor, Energy | None, int]:
         """What the loop ends with [B,3,H,W], the last energy, and the number of guided evaluations."""
         energy, evaluations, step = None, 0, None

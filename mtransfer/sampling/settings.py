@@ -13,9 +13,23 @@ PACKAGE = Path(__file__).parents[1]
 SIDE_MULTIPLE = 64  # pixels: what every net here can halve as often as it does
 TRAINED = 1000  # noise levels of the schedule that settings count in
 SMALLEST_LOOK_PX = 32  # at which guidance still sees something
+# What only guidance has: who sets one of them wants to be guided.
+OF_GUIDANCE = {
+    *("weight", "scale_by_noise_norm", "w_flow", "w_color", "occlusion", "clip", "through_denoiser", "window"),
+    *("charbonnier_eps", "oracle_flow", "guidance_side_px", "flow_updates", "flow_levels", "recursions"),
+}
 OLD_NAMES = {"relative": "scale_by_noise_norm", "rounding": "charbonnier_eps"}
 REFUSED = "refused"  # type of an error whose message is the whole line
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class EmbeddedChanges(BaseModel):
+    """Settings that the embedded net, which refines a warp, has in place of the sampler's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    steps: int | None = Field(default=None, ge=0, le=1000)
+    weight: float | None = Field(default=None, ge=0)
 
 
 class SamplerSettings(BaseModel):
@@ -54,6 +68,10 @@ class SamplerSettings(BaseModel):
     guidance_side_px: int = Field(ge=0, description="long side at which RAFT looks while guiding; 0: the sampler's own")
     flow_updates: int = Field(ge=1, le=32, description="RAFT updates in guidance")
     flow_levels: int = Field(ge=1, le=3, description="RAFT sizes in guidance, coarse to fine")
+    embedded: EmbeddedChanges = Field(
+        description="steps and weight with the embedded net, which refines a warp; not where they, or what only "
+        "guidance has, are set otherwise",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -78,7 +96,27 @@ class SamplerSettings(BaseModel):
     @classmethod
     def from_preset(cls, name: str, **changes: Any) -> Self:
         """The settings of a preset, some of them changed. Raises InputError for a preset that is not there."""
-        return cls.model_validate(load_preset(name) | changes)
+        return cls.model_validate(changed_preset(name, changes))
+
+    def for_embedded(self) -> Self:
+        """These settings with those of the embedded net in place."""
+        own = self.embedded.model_dump(exclude_none=True)
+        return self.model_copy(update={**own, "embedded": EmbeddedChanges()})
+
+    def for_any_model(self) -> Self:
+        """These settings without those of the embedded net."""
+        return self.model_copy(update={"embedded": EmbeddedChanges()})
+
+
+def changed_preset(name: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """A preset's values, some of them changed: for the embedded net too. Raises InputError as `load_preset` does."""
+    values = load_preset(name)
+    own = values["embedded"]
+    if OF_GUIDANCE & changes.keys():
+        own = {}
+    kept = {key: own[key] for key in own.keys() - changes.keys()}
+    asked = changes.get("embedded", {})
+    return {**values, **changes, "embedded": {**kept, **asked} if isinstance(asked, dict) else asked}
 
 
 def by_names_now(values: dict[str, Any]) -> dict[str, Any]:

@@ -248,7 +248,7 @@ def test_a_flow_net_of_ones_own_guides(home) -> None:
 
 @pytest.mark.slow
 def test_the_pipeline_needs_no_more_than_an_image_and_a_flow(pipe) -> None:
-    """By default the preset `fast` and the embedded flow net; the mask is where the flow moves."""
+    """By default the preset `fast`, unguided with the embedded net; the mask is where the flow moves."""
     first, second = (torch.Generator().manual_seed(1) for _ in range(2))
     steps = []
 
@@ -260,13 +260,14 @@ def test_the_pipeline_needs_no_more_than_an_image_and_a_flow(pipe) -> None:
 
     bare = pipe(photo(), flow(), generator=first, output_type="pt", callback_on_step_end=callback)
     fast = SamplerSettings.from_preset("fast")
-    visited = ddim_timesteps(pipe.scheduler.alphas_cumprod, fast.steps, fast.start_t).t
+    visited = ddim_timesteps(pipe.scheduler.alphas_cumprod, fast.for_embedded().steps, fast.start_t).t
     assert steps == [(step, t, len(visited)) for step, t in enumerate(visited)]
-    assert bare.evaluations > 0
+    assert bare.evaluations == 0
     by_name = pipe(
         image=photo(), flow=flow(), settings=fast, mask=flow()[:, :1] / 6, generator=second, output_type="pt"
     )
     assert torch.equal(bare.images, by_name.images)
+    assert pipe(photo(), flow(), Brightness(), output_type="pt").evaluations > 0
 
 
 @pytest.mark.parametrize("output_type", ["pil", "pt", "np"])

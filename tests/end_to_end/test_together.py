@@ -18,7 +18,7 @@ from mtransfer.jobs.transfer import prepare_transfer
 # The slope of the flow term changes sign where flow meets its target: there the last bits, which depend on how many are
 # in a pass, decide which way a few pixels are pushed.
 WITHIN, ON_AVERAGE = 0.5 / 255, 1e-6
-FEW = {"steps": 16, "crop": False}
+FEW = {"steps": 16, "weight": 0.15, "crop": False}
 
 
 @pytest.fixture
@@ -30,7 +30,12 @@ def home(tmp_path, monkeypatch) -> Path:
 
 def jobs(home: Path, **changes: object) -> list[Prepared]:
     photos = [home / "photos" / f"p{index}.png" for index in range(2)]
-    words = {"clip": home / "clips" / "c0.mp4", "pair": "0:3", "preset": "fast", "sampler": {"crop": False, **changes}}
+    words = {
+        "clip": home / "clips" / "c0.mp4",
+        "pair": "0:3",
+        "preset": "fast",
+        "sampler": {"crop": False, "weight": 0.15, **changes},
+    }
     return [prepare_transfer(photo=photo, seed=seed, **words) for seed, photo in enumerate(photos)]
 
 

@@ -16,6 +16,7 @@ from mtransfer.flow.warp import (
     forward_splat,
     forward_warp,
     invert_flow,
+    moved_region,
     occlusion_mask,
     pixel_grid,
     sample,
@@ -241,3 +242,35 @@ def inverse_of(motion: dict) -> dict:
     if "translate_px" in motion:
         return {"translate_px": tuple(-value for value in motion["translate_px"])}
     return {"rotate_deg": -motion["rotate_deg"]} if "rotate_deg" in motion else {"scale": 1 / motion["scale"]}
+
+
+def disc(size: tuple[int, int] = (200, 260), radius_px: float = 80) -> Tensor:
+    rows, columns = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")
+    return ((columns - 130).square() + (rows - 100).square() < radius_px**2)[None, None].float()
+
+
+ABOUT_THE_CENTRE = [
+    *({"stretch_xy": (1.2, 1.0)}, {"stretch_xy": (1.0, 0.8)}, {"stretch_xy": (1.05, 1.0)}),
+    *({"scale": 1.3}, {"scale": 0.95}, {"rotate_deg": 10.0}, {"rotate_deg": 3.0}),
+]
+
+
+@pytest.mark.parametrize("motion", ABOUT_THE_CENTRE, ids=str)
+@pytest.mark.parametrize("rounded", [False, True])
+def test_what_stands_still_within_a_motion_moves_with_it(motion, rounded) -> None:
+    flow = affine_flow((200, 260), (130.0, 100.0), **motion).flow
+    flow = (flow.round() if rounded else flow) * disc()
+    assert bool((flow.ne(0).any(dim=1, keepdim=True).float() < disc()).any())
+    region = moved_region(flow)
+    assert bool((region >= disc()).all())
+    assert float((region - disc()).sum()) < 0.004 * float(disc().sum())
+
+
+def test_what_is_between_things_that_move_stays() -> None:
+    ring = disc() - disc(radius_px=30)
+    columns = torch.arange(260).expand(1, 1, 200, -1)
+    halves = disc() * ((columns < 100) | (columns > 112))
+    right = torch.tensor([10.0, 0.0]).view(1, 2, 1, 1)
+    for flow in (right * ring, right * halves, right * halves * (1 - 2 * (columns < 106).float())):
+        assert torch.equal(moved_region(flow), flow.ne(0).any(dim=1, keepdim=True).float())
+    assert not moved_region(0 * flow).any()

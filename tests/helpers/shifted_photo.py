@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 
-from mtransfer.jobs.recipe import load_preset
 from mtransfer.sampling.pipeline import MotionGuidedPipeline
 from mtransfer.sampling.settings import SamplerSettings
 
@@ -27,7 +26,8 @@ class Shift:
 
 
 def settings(**changes: Any) -> SamplerSettings:
-    return SamplerSettings(**{**load_preset("fast"), "steps": 4, **changes})
+    """Of the preset `fast` for any model, with few steps."""
+    return SamplerSettings.from_preset("fast", **{"steps": 4, **changes}).for_any_model()
 
 
 def photo() -> torch.Tensor:

@@ -49,6 +49,29 @@ def test_named_values_beat_overrides_beat_the_preset_beats_defaults() -> None:
     assert build("seed=3", seed=4).seed == 4
 
 
+def test_the_embedded_net_has_settings_of_its_own_until_they_or_guidance_are_asked_for() -> None:
+    own = build().sampler
+    assert (own.weight, own.for_embedded().weight) == (0.15, 0)
+    assert own.for_embedded().steps == own.embedded.steps < own.steps == own.for_any_model().steps
+    fewer = build("sampler.steps=6").sampler.for_embedded()
+    assert (fewer.steps, fewer.weight) == (6, 0)
+    for setting in ("weight=0.15", "w_flow=3.0", "flow_updates=5"):
+        guided = build(f"sampler.{setting}").sampler
+        assert guided.for_embedded() == guided.for_any_model()
+        assert guided.for_embedded().weight == 0.15
+    assert build("sampler.embedded.steps=3").sampler.for_embedded().steps == 3
+    assert build("sampler.embedded.steps=3").sampler.for_embedded().weight == 0
+    with pytest.raises(InputError, match=r"sampler\.embedded 3"):
+        build("sampler.embedded=3")
+
+
+def test_a_stored_recipe_of_before_is_guided_as_it_was() -> None:
+    before = {key: value for key, value in load_preset("fast").items() if key != "embedded"}
+    assert (
+        EditRecipe.build({"photo": "a.png"}, [], {"sampler": before}).sampler.for_embedded().weight == before["weight"]
+    )
+
+
 def test_a_preset_that_is_named_takes_the_place_of_a_stored_one() -> None:
     stored = build("sampler.steps=7").model_dump(mode="json")
     assert EditRecipe.build({}, [], stored).sampler.steps == 7

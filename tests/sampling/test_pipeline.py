@@ -11,11 +11,10 @@ from torch import Tensor
 
 from mtransfer.errors import InputError
 from mtransfer.flow.loading import load_flow_model
-from mtransfer.jobs.recipe import load_preset
 from mtransfer.sampling.guidance import EnergyWeights, MotionGuidance
 from mtransfer.sampling.loading import load_pipeline
 from mtransfer.sampling.pipeline import MotionGuidedOutput, MotionGuidedPipeline
-from mtransfer.sampling.settings import SamplerSettings
+from mtransfer.sampling.settings import SamplerSettings, load_preset
 
 CPU = torch.device("cpu")
 SIZE = (128, 192)

@@ -32,7 +32,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 
 
 def variants(settings: SamplerSettings) -> dict[str, SamplerSettings]:
-    """Every ablation that changes these settings, the settings themselves first."""
+    """Every ablation that changes these settings, as they are for any model; the settings themselves first."""
+    settings = settings.for_any_model()
     chosen = dict(ABLATIONS)
     if settings.start != "warp":
         del chosen["no warm start"]

@@ -23,6 +23,7 @@ from mtransfer.evaluation.motion_caption import instruction_of
 from mtransfer.flow.field import FlowField, resize
 from mtransfer.flow.io import save_field
 from mtransfer.flow.loading import load_flow_model
+from mtransfer.flow.warp import moved_region
 from mtransfer.jobs.context import pipeline_of
 from mtransfer.jobs.recipe import EditRecipe, TransferRecipe
 from mtransfer.jobs.render import SURROUNDINGS_SHARE
@@ -82,7 +83,7 @@ def compare(asked: Asked, flow_file: Path, report: Report) -> Comparison:
     recipe, panels = _read_motion(asked, flow_file, report)
     first = edit(_recipe_of("draft", recipe, flow_file))
     flow = first.flow.flow[:1]
-    given = Edit(first.subject.image[None], flow, flow.ne(0).any(dim=1, keepdim=True).float())
+    given = Edit(first.subject.image[None], flow, moved_region(flow))
     work = _Work(asked, recipe, given, flow_file)
     made: list[Made] = []
     for number, name in enumerate(chosen):

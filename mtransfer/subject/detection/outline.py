@@ -12,9 +12,9 @@ from numpy import ndarray
 
 from mtransfer.subject.detection.mobile_sam import Embedding, embed
 from mtransfer.subject.detection.picture import Picture
-from mtransfer.subject.detection.saliency import Map, Pixels
+from mtransfer.subject.detection.saliency import Map, Pixels, saliency
 from mtransfer.subject.detection.salient_region import grab_cut
-from mtransfer.subject.regions import Box, Region, bounding_box, dilate, erode, overlap, with_margin
+from mtransfer.subject.regions import Box, Region, bounding_box, connected_parts, dilate, erode, overlap, with_margin
 
 CROP_MARGIN = 0.12
 FILLS = 0.8  # of the picture's long side
@@ -23,6 +23,8 @@ AGREES = 0.9  # overlap above which a closer view of the object is taken for its
 BAND = 0.014  # of the guide's long side: half the width of the band in which the outline may move
 REACH_BANDS = 3  # how far a closer view may move the outline, in widths of the band
 KEPT = 0.8  # overlap of the outline by colours with the one it started from
+SURE, SEEN = 0.8, 0.6  # saliency of what surely stands out; of the region, that must do so in the crop
+SMALLEST, MOST = 0.0005, 0.03  # of the region: a part beside it, and all that may be added to it
 GRABCUT_ITERATIONS = 2
 FILTER_BAND_PX, FILTER_RADIUS_PX, FILTER_VARIANCE = 3, 2, 1e-3
 REMAP_PX = 4096  # OpenCV remaps rows of fewer than 32768 pixels
@@ -43,7 +45,7 @@ def draw_outline(picture: Picture, region: Bool[ndarray, "h w"]) -> Float32[ndar
     region = coarse > 0.5
     if region.any():
         embedding = picture.embedding.scaled((guide.shape[0], guide.shape[1])) if fills else embed(guide)
-        region = _closer_view(guide, embedding, region)
+        region = _with_extremities(guide, _closer_view(guide, embedding, region))
     return _at_full_size(picture, box, guide, region)
 
 
@@ -59,6 +61,23 @@ def _closer_view(guide: Pixels, embedding: Embedding, region: Region) -> Region:
         return _by_colours(guide, region)
     reach_px = REACH_BANDS * _band_px(guide)
     return seen & dilate(region, reach_px) | erode(region, reach_px)
+
+
+def _with_extremities(guide: Pixels, region: Region) -> Region:
+    """The region with the small parts beside it that surely stand out in the crop: a horse's hoof, a bicycle's saddle.
+
+    Where these are more than a little, the crop shows another object just as clearly, and they are left out.
+    """
+    seen = cv2.resize(saliency(guide).values, guide.shape[1::-1], interpolation=cv2.INTER_LINEAR) > SURE
+    if (seen & region).sum() < SEEN * region.sum():
+        return region
+    near, touching = dilate(region, _band_px(guide)), dilate(region, 1)
+    beside = np.zeros_like(region)
+    for part in connected_parts(seen & ~near, SMALLEST * region.sum()):
+        grown = dilate(part, _band_px(guide) + 1) & seen & ~region
+        if (grown & touching).any():
+            beside |= grown
+    return region | beside if beside.sum() < MOST * region.sum() else region
 
 
 def _band_px(guide: ndarray) -> int:
