@@ -71,6 +71,9 @@ class PhotoRecipe(Recipe):
         "embedded",
         description="finds and cuts out the subject: embedded (U2-Netp and MobileSAM) | grabcut (colours) | sam",
     )
+    falloff: float = Field(
+        0.5, ge=0, le=10, description="how far an object follows a part of it that moves, in sizes of the part; 0: not"
+    )
     strength: float = Field(1.0, ge=-MOST_STRENGTH, le=MOST_STRENGTH, description="factor on the motion")
     flow_model: Literal["auto", "embedded", "raft_large", "raft_small", "dis"] = Field(
         "auto",

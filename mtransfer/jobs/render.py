@@ -26,12 +26,15 @@ from mtransfer.media.crop import WHOLE, Window, window
 from mtransfer.media.photo.alpha import over
 from mtransfer.media.photo.photo import Photo
 from mtransfer.media.photo.png import Pixels
+from mtransfer.motion.clip_motion import MOVING
+from mtransfer.motion.falloff import Falloff, falloff_of
 from mtransfer.sampling.border import border_warning
 from mtransfer.sampling.composite import WarpComposite, blend, make_composite, remove_subject
 from mtransfer.sampling.ddim import Callback
 from mtransfer.sampling.highres import Part, SamplingTools, cut, sample_parts, size_to_sample
 from mtransfer.sampling.model_folder import model_side_px
-from mtransfer.subject.subject import Subject, with_mask
+from mtransfer.subject.prompt import parse_prompts
+from mtransfer.subject.subject import Subject, subject_from_mask, with_mask
 
 SURROUNDINGS_SHARE = 0.35  # of what may change, on every side, for the model to go by
 NO_GENERATOR = "the embedded model betters a warp and is no generator; for a good picture use Stable Diffusion"
@@ -103,6 +106,7 @@ class Prepared:
 def prepare(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: Panels) -> Prepared:
     """All of a job that comes before its sampling. Raises InputError when nothing would move, and ModelError."""
     recipe, own = run.recipe, photo.image[None].to(run.device)
+    subject, flow = _with_the_rest(recipe, photo, subject, flow)
     mask = subject.mask[None].to(run.device)
     _require_motion(flow)
     warn_of_border(flow.flow.to(run.device), mask)
@@ -116,6 +120,20 @@ def prepare(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: P
     with run.stage("model"):
         tools = run.tools()
     return replace(job, where=where, tools=tools, part=cut(flow, own, mask, background, draft, where))
+
+
+def _with_the_rest(recipe: PhotoRecipe, photo: Photo, subject: Subject, flow: FlowField) -> tuple[Subject, FlowField]:
+    """The object of which the subject is a part, and how it follows; the subject itself where it is whole."""
+    falloff = falloff_asked(recipe, photo, subject)
+    if falloff is None:
+        return subject, flow
+    return subject_from_mask(photo.image, falloff.whole), falloff.follow(flow)
+
+
+def falloff_asked(recipe: PhotoRecipe, photo: Photo, subject: Subject) -> Falloff | None:
+    """How the rest of an object follows the subject, where it may be but a part: not where the finder took it whole."""
+    given = any(prompt.kind in ("file", "box") or prompt.text == MOVING for prompt in parse_prompts(recipe.subject))
+    return falloff_of(photo.image, subject.mask, recipe.falloff) if given else None
 
 
 def warn_of_border(flow: Tensor, mask: Tensor) -> None:

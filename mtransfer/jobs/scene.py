@@ -13,7 +13,7 @@ from mtransfer.flow.field import FlowField
 from mtransfer.flow.visualize import with_flow
 from mtransfer.jobs.context import Run, start
 from mtransfer.jobs.recipe import AnimateRecipe
-from mtransfer.jobs.render import SURROUNDINGS_SHARE, ZERO_MOTION, Panels
+from mtransfer.jobs.render import SURROUNDINGS_SHARE, ZERO_MOTION, Panels, falloff_asked
 from mtransfer.jobs.transfer import clip_panels, photo_and_subjects
 from mtransfer.media.clip_position import parse_position
 from mtransfer.media.crop import WHOLE, Window, swept, window
@@ -23,6 +23,7 @@ from mtransfer.media.shots import choose_shot
 from mtransfer.media.video import Clip
 from mtransfer.motion.camera import pan
 from mtransfer.motion.clip_motion import MOVING, ClipMotion, camera_on_photo, read_motion, retargeted
+from mtransfer.motion.falloff import Falloff
 from mtransfer.sampling.model_folder import model_side_px
 from mtransfer.subject.mask_file import read_mask
 from mtransfer.subject.subject import Subject, together, with_mask
@@ -40,16 +41,19 @@ class Scene:
     strength_mask: Float[Tensor, "1 H W"] | None
     motion: ClipMotion
     recipe: AnimateRecipe
+    falloff: Falloff | None = None
 
     @property
     def mask(self) -> Float[Tensor, "1 1 H W"]:
-        """All subjects of the photo together."""
-        return together(self.photo, self.subjects).mask[None].to(self.run.device)
+        """All subjects of the photo together, with the objects that they are parts of."""
+        mask = together(self.photo, self.subjects).mask if self.falloff is None else self.falloff.whole
+        return mask[None].to(self.run.device)
 
     def flow(self, index: int) -> FlowField:
         """The flow on the photo from it to frame `index` of the animation, but for the camera's."""
         strength, grey = self.recipe.strength, self.strength_mask
         found = retargeted(self.motion, self.subjects, index, strength=strength, strength_mask=grey)
+        found = found if self.falloff is None else self.falloff.follow(found)
         return FlowField(found.flow.to(self.run.device), found.confidence.to(self.run.device))
 
     def shown(self, painted: Float[Tensor, "3 H W"], index: int) -> Float[Tensor, "3 H W"]:
@@ -92,7 +96,8 @@ def read_scene(recipe: AnimateRecipe | None = None, **options: Any) -> Scene:
         run.resolve(clip_subject=MOVING)
     grey = None if recipe.strength_mask is None else read_mask(recipe.strength_mask, photo.image, grey=True)
     assert isinstance(run.recipe, AnimateRecipe)
-    scene = Scene(run, photo, subjects, grey, motion, run.recipe)
+    falloff = falloff_asked(run.recipe, photo, together(photo, subjects))
+    scene = Scene(run, photo, subjects, grey, motion, run.recipe, falloff)
     if not any(bool(scene.flow(index).flow.any()) for index in range(len(motion.frames))):
         raise InputError(ZERO_MOTION)
     return scene
