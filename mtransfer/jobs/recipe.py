@@ -138,6 +138,9 @@ class AnimateRecipe(ClipRecipe):
     reference: str = Field("first", description="the clip's frame that the photo stands for: first | auto | a position")
     fps: float = Field(0.0, ge=0, le=MOST_FPS, description="frames a second of the animation; 0: as fast as the clip")
     loop: Literal["none", "pingpong"] = Field("none", description="none | pingpong: there and back again")
+    stay: Literal["auto", "always", "never"] = Field(
+        "auto", description="move in place, without the subject's travel: auto (where it would leave the photo)"
+    )
     format: str = Field("mp4,gif,png", description="what to write: one or more of mp4,gif,png")
 
     @model_validator(mode="after")

@@ -1,9 +1,10 @@
 """What an animation is made of: the photo and its subjects, and the motion of the clip's through the chosen frames."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -15,6 +16,7 @@ from mtransfer.jobs.context import Run, start
 from mtransfer.jobs.recipe import AnimateRecipe
 from mtransfer.jobs.render import SURROUNDINGS_SHARE, ZERO_MOTION, Panels, falloff_asked
 from mtransfer.jobs.transfer import clip_panels, photo_and_subjects
+from mtransfer.log import tell
 from mtransfer.media.clip_position import parse_position
 from mtransfer.media.crop import WHOLE, Window, swept, window
 from mtransfer.media.frame_selection import choose_frames, formats, shown_for_s, shown_fps
@@ -24,10 +26,14 @@ from mtransfer.media.video import Clip
 from mtransfer.motion.camera import pan
 from mtransfer.motion.clip_motion import MOVING, ClipMotion, camera_on_photo, read_motion, retargeted
 from mtransfer.motion.falloff import Falloff
+from mtransfer.motion.plausibility import in_place, outside_fraction
 from mtransfer.sampling.model_folder import model_side_px
 from mtransfer.subject.mask_file import read_mask
 from mtransfer.subject.subject import Subject, together, with_mask
 
+MOST_OUTSIDE = 0.25  # of the subject, beyond the photo's border, in any frame
+ALL = 0.95  # of the photo: no subject in it that could leave
+LOOKED_AT = 9  # frames, spread over all of them
 MARGIN_SHARE = 0.04  # of the long side: halo and feathers around where the subject is
 
 
@@ -42,6 +48,7 @@ class Scene:
     motion: ClipMotion
     recipe: AnimateRecipe
     falloff: Falloff | None = None
+    stays: bool = False
 
     @property
     def mask(self) -> Float[Tensor, "1 1 H W"]:
@@ -53,6 +60,8 @@ class Scene:
         """The flow on the photo from it to frame `index` of the animation, but for the camera's."""
         strength, grey = self.recipe.strength, self.strength_mask
         found = retargeted(self.motion, self.subjects, index, strength=strength, strength_mask=grey)
+        if self.stays:
+            found = in_place(found, together(self.photo, self.subjects).mask)
         found = found if self.falloff is None else self.falloff.follow(found)
         return FlowField(found.flow.to(self.run.device), found.confidence.to(self.run.device))
 
@@ -97,10 +106,26 @@ def read_scene(recipe: AnimateRecipe | None = None, **options: Any) -> Scene:
     grey = None if recipe.strength_mask is None else read_mask(recipe.strength_mask, photo.image, grey=True)
     assert isinstance(run.recipe, AnimateRecipe)
     falloff = falloff_asked(run.recipe, photo, together(photo, subjects))
-    scene = Scene(run, photo, subjects, grey, motion, run.recipe, falloff)
+    scene = Scene(run, photo, subjects, grey, motion, run.recipe, falloff, stays=recipe.stay == "always")
+    if recipe.stay == "auto":
+        stays = _leaves(scene)
+        run.resolve(stay="always" if stays else "never")
+        scene = replace(scene, stays=stays, recipe=run.recipe)
     if not any(bool(scene.flow(index).flow.any()) for index in range(len(motion.frames))):
         raise InputError(ZERO_MOTION)
     return scene
+
+
+def _leaves(scene: Scene) -> bool:
+    """Whether too much of the subject ends outside the photo in some frame; says so."""
+    if float(scene.mask.mean()) > ALL:
+        return False
+    count = len(scene.motion.frames)
+    looked_at = sorted({round(place) for place in np.linspace(0, count - 1, min(count, LOOKED_AT))})
+    outside = max(outside_fraction(scene.flow(index).flow, scene.mask[0]) for index in looked_at)
+    if outside > MOST_OUTSIDE:
+        tell(f"stay: {outside:.0%} of the subject would leave the photo, so it moves in place; --stay never lets it go")
+    return outside > MOST_OUTSIDE
 
 
 def _shot(run: Run, recipe: AnimateRecipe, first: int | None) -> range:

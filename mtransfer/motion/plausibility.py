@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mtransfer.flow.field import FlowField
 from mtransfer.flow.warp import pixel_grid
 
 MOST_STRETCH = 1.6  # of a part, or one over it
@@ -43,6 +44,13 @@ def stretched_fraction(flow: Float[Tensor, "1 2 H W"], mask: Float[Tensor, "1 H 
     values = torch.linalg.svdvals(jacobian)
     much = (values[..., 0] > MOST_STRETCH) | (values[..., 1] < 1 / MOST_STRETCH)
     return float(much[inside].float().mean()) if bool(inside.any()) else 0.0
+
+
+def in_place(field: FlowField, mask: Float[Tensor, "1 H W"]) -> FlowField:
+    """A subject's flow float32[1,2,H,W] without its travel, the mean over the subject."""
+    inside = (mask > 0.5).to(field.flow)[None]
+    travel = (field.flow * inside).sum(dim=(2, 3), keepdim=True) / inside.sum().clamp_min(1)
+    return FlowField(field.flow - travel * (mask > 0).to(field.flow), field.confidence)
 
 
 def outside_fraction(flow: Float[Tensor, "1 2 H W"], mask: Float[Tensor, "1 H W"]) -> float:

@@ -156,6 +156,24 @@ def test_motion_can_be_read_from_another_frame(tmp_path, capsys) -> None:
     assert flow[0] < 0 < flow[5]
 
 
+@pytest.mark.parametrize(("stay", "stays"), [("auto", True), ("always", True), ("never", False)])
+def test_a_subject_that_would_leave_the_photo_moves_in_place(stay, stays, tmp_path, capsys) -> None:
+    words = ["animate", "clip.mp4", "photo.png", "-o", tmp_path / "out", "--strength", "8", "--stay", stay]
+    ended = command(capsys, *words, "--format", "png", *DRAFT)
+    assert ended.code == 0
+    assert ("--stay never" in ended.err) == (stay == "auto")
+    moved_px = load_field(tmp_path / "out" / "flow.npz").flow[5, 0]
+    assert (float(moved_px[moved_px != 0].mean().abs()) < 5) == stays
+    recipe = json.loads((tmp_path / "out" / "run.json").read_text())["recipe"]
+    assert recipe["stay"] == ("always" if stays else "never")
+
+
+def test_one_that_stays_in_the_photo_travels(tmp_path, capsys) -> None:
+    animate(capsys, tmp_path / "out", "--format", "png", *DRAFT)
+    assert load_field(tmp_path / "out" / "flow.npz").flow[5, 0, 80, 60:100].mean() > 10
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["recipe"]["stay"] == "never"
+
+
 def test_the_cameras_motion_can_move_the_whole_photo(tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setenv("MTRANSFER_CACHE_GB", "0")
     still = ClipReader("clip.mp4").read(range(FRAMES))

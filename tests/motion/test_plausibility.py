@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from mtransfer.flow.field import affine_flow
-from mtransfer.motion.plausibility import outside_fraction, stretched_fraction, warnings_of
+from mtransfer.flow.field import FlowField, affine_flow
+from mtransfer.motion.plausibility import in_place, outside_fraction, stretched_fraction, warnings_of
 
 SIZE = (60, 80)
 MASK = torch.zeros(1, *SIZE)
@@ -23,6 +23,17 @@ def test_what_leaves_the_photo() -> None:
     flow = affine_flow(SIZE, (40, 30), translate_px=(39.5, 0)).flow
     assert outside_fraction(flow, MASK) == pytest.approx(0.5, abs=0.06)
     assert outside_fraction(0 * flow, MASK) == 0
+
+
+def test_in_place_a_subject_keeps_its_turn_and_loses_its_travel() -> None:
+    turned = affine_flow(SIZE, (40, 30), rotate_deg=20).flow * MASK
+    travelling = FlowField.from_flow(turned + torch.tensor([7.0, -3.0]).view(1, 2, 1, 1) * MASK)
+    stayed = in_place(travelling, MASK).flow
+    mean = (stayed * MASK).sum(dim=(2, 3)) / MASK.sum()
+    torch.testing.assert_close(mean, torch.zeros(1, 2), atol=1e-4, rtol=0)
+    difference = (stayed - turned)[0][:, MASK[0] > 0]
+    torch.testing.assert_close(difference, difference[:, :1].expand_as(difference), atol=1e-4, rtol=0)
+    assert not stayed[0][:, MASK[0] == 0].any()
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,8 @@ def edit_job(session: Session, state: dict[str, Any], options: dict[str, Any]) -
     files = {"photo": photo, "subject": f"{home / INPUTS / 'mask.png'}#{GREY}", "flow": home / INPUTS / "flow.npz"}
     # What was drawn by hand is what was meant.
     sampler = {**options.get("sampler", {}), "snap_mask": False}
-    recipe = EditRecipe.build({**options, **files, "sampler": sampler}, [])
+    # Nothing follows that did not in the preview.
+    recipe = EditRecipe.build({**options, **files, "sampler": sampler, "falloff": 0.0}, [])
     facts = {"kind": "edit", "of": photo.name, "photo": scene.photo, "scene": scene.model_dump(mode="json")}
     return Job(session, recipe, home, name, facts)
 
