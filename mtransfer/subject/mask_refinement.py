@@ -15,10 +15,14 @@ from torch import Tensor
 from mtransfer.flow.interpolate import fill_motion
 from mtransfer.flow.warp import dilate, erode
 from mtransfer.media.quantize import to_uint8
+from mtransfer.subject.detection.saliency import saliency
 from mtransfer.subject.grabcut import WORK_SIDE_PX, cut_out, mask_seed
+from mtransfer.subject.regions import bounding_box, overlap, with_margin
 
 MISSED_SHARE = 0.006  # of the long side: an outline that is off by less is taken at its word
 CLEARER = 1.25  # how much stronger the picture's edges must be along the new outline than along the given one
+SURROUNDINGS = 0.25  # of the masks' size, on every side, in which saliency is looked at
+MORE_ALIKE = 0.03  # overlap with what is salient
 REACH_PX = 2  # of the small size: how far the outline may be off
 SMALLEST_VARIANCE = 1e-3  # of colours in [0,1]: what differs less is one thing
 CONTRAST = 1.6  # takes back the haze that the filter leaves on both sides
@@ -68,15 +72,31 @@ def refine(
 def snapped(image: Float[Tensor, "3 H W"], mask: Float[Tensor, "1 H W"]) -> Float[Tensor, "1 H W"] | None:
     """`mask` drawn to the edges of `image`, values in [0,1], where it clearly misses them; None where it does not.
 
-    Both must hold: GrabCut finds an outline that lies elsewhere, and the picture has stronger edges along that one. A
-    mask of a part of a thing, whose outline crosses the thing, thus stays what it is.
+    All must hold: GrabCut finds an outline that lies elsewhere, the picture has stronger edges along that one, and what
+    stands out about the mask is more like it than like the mask. A mask of a part of a thing, whose outline crosses the
+    thing, thus stays what it is, and so does a good mask of what has the colours of its background.
     """
     found = refine(image, mask)
     size = _working_size(image)
     small, given, drawn = (F.interpolate(each[None], size, mode="area") for each in (image, mask, found))
     edges = _edges(small)
     missed = _distance_px(given, drawn) >= MISSED_SHARE * max(size)
-    return found if missed and _along(edges, drawn) > CLEARER * _along(edges, given) else None
+    clearer = missed and _along(edges, drawn) > CLEARER * _along(edges, given)
+    return found if clearer and stands_out_more(small[0], drawn[0], given[0]) else None
+
+
+def stands_out_more(
+    image: Float[Tensor, "3 H W"], drawn: Float[Tensor, "1 H W"], given: Float[Tensor, "1 H W"]
+) -> bool:
+    """Whether what is salient in `image` about two masks is clearly more like `drawn` than like `given`."""
+    one, other = (each[0].cpu().numpy() > 0.5 for each in (drawn, given))
+    if not one.any():
+        return False
+    box = with_margin(bounding_box(one | other), SURROUNDINGS, (image.shape[-2], image.shape[-1]))
+    rows, columns = slice(box[1], box[3]), slice(box[0], box[2])
+    crop = np.ascontiguousarray(to_uint8(image[:, rows, columns]))
+    salient = cv2.resize(saliency(crop).values, crop.shape[1::-1], interpolation=cv2.INTER_LINEAR) > 0.5
+    return overlap(one[rows, columns], salient) > overlap(other[rows, columns], salient) + MORE_ALIKE
 
 
 def snapped_along(

@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from pictures_of_things import as_image, sample
 from torch import Tensor
 
 from benchmarks.motionbench import Case, load_cases
@@ -9,7 +10,8 @@ from mtransfer.flow.field import affine_flow
 from mtransfer.flow.warp import dilate, erode, pixel_grid
 from mtransfer.sampling.loading import load_pipeline
 from mtransfer.sampling.settings import SamplerSettings
-from mtransfer.subject.mask_refinement import REACH_PX, enlarge_mask, snapped, snapped_along
+from mtransfer.subject.mask_refinement import REACH_PX, enlarge_mask, snapped, snapped_along, stands_out_more
+from mtransfer.subject.segment import segment
 
 SIZE = (160, 200)
 LARGE, SMALL = (240, 320), (60, 80)  # of a picture whose mask is found at a small size
@@ -59,6 +61,20 @@ def test_a_mask_of_a_part_of_a_thing_stays() -> None:
 @pytest.mark.parametrize("mask", [torch.zeros(1, *SIZE), torch.ones(1, *SIZE)])
 def test_a_mask_without_an_outline_stays(mask) -> None:
     assert snapped(photo(), mask) is None
+
+
+@pytest.mark.parametrize("name", ["wooden_bird.jpg", "ladybird.jpg", "fig.jpg", "goldfish.png"])
+def test_what_is_salient_says_which_of_two_masks_is_better(name) -> None:
+    image = as_image(sample(name))
+    good = segment(image, "auto").mask
+    rows = (good[0] > 0.5).any(dim=1).nonzero()[:, 0].float()
+    torn, wide = good.clone(), dilate(good[None], 16)[0]
+    torn[:, int(rows.quantile(0.6)) :] = 0
+    assert not stands_out_more(image, torn, good)
+    assert stands_out_more(image, good, torn)
+    assert stands_out_more(image, good, wide)
+    assert not stands_out_more(image, good, good)
+    assert not stands_out_more(image, 0 * good, good)
 
 
 def test_the_flow_is_carried_on_over_what_the_mask_gains() -> None:
