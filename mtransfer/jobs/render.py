@@ -22,13 +22,13 @@ from mtransfer.jobs.cutout import with_alpha
 from mtransfer.jobs.metrics import EditMetrics
 from mtransfer.jobs.recipe import PhotoRecipe
 from mtransfer.log import warn
+from mtransfer.media.border import border_warning
 from mtransfer.media.crop import WHOLE, Window, window
 from mtransfer.media.photo.alpha import over
 from mtransfer.media.photo.photo import Photo
 from mtransfer.media.photo.png import Pixels
 from mtransfer.motion.clip_motion import MOVING
 from mtransfer.motion.falloff import Falloff, falloff_of
-from mtransfer.sampling.border import border_warning
 from mtransfer.sampling.composite import WarpComposite, blend, make_composite, remove_subject
 from mtransfer.sampling.ddim import Callback
 from mtransfer.sampling.highres import Part, SamplingTools, cut, sample_parts, size_to_sample

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mtransfer.flow.warp import INVERTED_SIDE_PX, dilate, forward_warp, vacated_mask
+from mtransfer.media.border import extended, extension_px, without_extension
 from mtransfer.media.crop import swept, window
-from mtransfer.sampling.border import extended, extension_px, without_extension
 from mtransfer.sampling.patchmatch import WORK_SIDE_PX, fill_exemplar
 
 FEATHER_PX = 3

@@ -121,14 +121,19 @@ class MotionGuidedPipeline(DiffusionPipeline):
             return MotionGuidedOutput(_as_type(draft.image, output_type), draft, None, 0)
         plan = SamplingContext(self, photo, draft, settings, generator, noise, carried)
         eps = plan.denoiser(self.encode_prompt(prompt, negative_prompt, settings.guidance_scale))
-        guidance = None
-        if settings.weight:
-            guide = flow_model or _embedded_flow_model(settings, self._execution_device)
-            guidance = plan.guidance(flow, guide, energy_terms)
+        guidance = self._guidance(plan, flow, flow_model, energy_terms)
         painted, energy, evaluations = self._painted(plan, eps, guidance, callback_on_step_end)
         # Over the photo with a feathered edit mask: pixels that nothing asked to change are the photo's own.
         result = blend(photo, painted.clamp(0, 1), draft.edit)
         return MotionGuidedOutput(_as_type(result, output_type), draft, energy, evaluations)
+
+    def _guidance(
+        self, plan: SamplingContext, flow: Tensor, flow_model: FlowModel | None, terms: Sequence[EnergyTerm]
+    ) -> MotionGuidance | None:
+        """The energy, by the embedded RAFT where no flow net is given; None where nothing is to guide."""
+        if not plan.settings.weight:
+            return None
+        return plan.guidance(flow, flow_model or _embedded_flow_model(plan.settings, self._execution_device), terms)
 
     def _painted(
         self, plan: SamplingContext, eps: Denoiser, guidance: MotionGuidance | None, on_step: Callback | None

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from mtransfer.flow.field import affine_flow
-from mtransfer.sampling.border import border_warning, extension_px, inward_px
+from mtransfer.media.border import border_warning, extension_px, inward_px
 from mtransfer.sampling.composite import make_composite
 
 SIZE = (120, 160)
