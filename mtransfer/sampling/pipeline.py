@@ -113,8 +113,7 @@ class MotionGuidedPipeline(DiffusionPipeline):
         unguided = self.refines and flow_model is None and not energy_terms
         settings = settings.for_embedded() if unguided else settings.for_any_model()
         photo = _as_tensor(image).to(self._execution_device, torch.float32)
-        flow = flow.to(photo)
-        _check(photo, flow)
+        _check(photo, flow := flow.to(photo))
         mask = moved_region(flow) if mask is None else mask.to(photo)
         draft = _drafts(photo, flow, mask, background)
         if settings.steps == 0:
