@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from mtransfer.errors import InputError, MTransferError
@@ -13,6 +14,7 @@ from mtransfer.files import DISK_FULL, nearest
 from mtransfer.flow.field import FlowField
 from mtransfer.flow.io import save_field
 from mtransfer.jobs.animate import frame_path, liveliest, load_frame
+from mtransfer.jobs.cutout import with_alpha
 from mtransfer.jobs.recipe_file import RECIPE_FILE
 from mtransfer.jobs.scene import Scene, panels
 from mtransfer.log import say
@@ -23,6 +25,7 @@ from mtransfer.media.photo.colour import to_srgb
 from mtransfer.media.photo.photo import save_png
 from mtransfer.media.quantize import from_uint8
 from mtransfer.media.video_writer import write_video
+from mtransfer.sampling.composite import make_composite
 
 
 @contextlib.contextmanager
@@ -91,10 +94,20 @@ def _shown(scene: Scene, folder: Path, index: int) -> Tensor:
 
 
 def _show(scene: Scene, folder: Path, index: int, path: Path, text: str) -> None:
-    if scene.recipe.camera == "photo":
+    if scene.photo.alpha is not None:
+        save_png(_with_alpha(scene, folder, index), path, scene.photo.icc_profile, text)
+    elif scene.recipe.camera == "photo":
         save_png(_shown(scene, folder, index), path, scene.photo.icc_profile, text)
     else:
         shutil.copyfile(frame_path(folder, index), path)
+
+
+def _with_alpha(scene: Scene, folder: Path, index: int) -> Tensor:
+    """A frame float32[4,H,W] of a photo that is not opaque, in straight alpha."""
+    seen, flow, mask = load_frame(folder, index)[None], scene.flow(index).flow.cpu(), scene.mask.cpu()
+    edit = make_composite(seen, flow, mask, seen).edit if bool(flow.any()) else torch.zeros_like(mask)
+    colours, alpha = with_alpha(scene.photo, seen, flow, mask, edit)
+    return torch.cat([scene.shown(colours[0], index), scene.shown(alpha[0].expand(3, -1, -1), index)[:1]])
 
 
 def _clip(scene: Scene, order: list[int]) -> Iterator[Tensor]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pictures import disc, disc_photo, save_clip
 
-from mtransfer.jobs.recipe import EditRecipe, TransferRecipe
+from mtransfer.jobs.recipe import AnimateRecipe, EditRecipe, TransferRecipe
 from mtransfer.jobs.results import read_result
 from mtransfer.jobs.run_job import run_to_folder
 from mtransfer.jobs.transfer import edit
@@ -106,3 +106,18 @@ def test_a_camera_moves_alpha_too(tmp_path: Path) -> None:
     assert made.mode == "RGBA"
     assert made.alpha is not None
     assert 0.5 < float(made.alpha.sum() / soft_disc().sum()) < 2
+
+
+@pytest.mark.parametrize("camera", ["remove", "photo"])
+def test_the_frames_of_an_animated_cutout_are_cutouts(camera, tmp_path: Path) -> None:
+    own = save_cutout(tmp_path / "a.png")
+    given = {"photo": tmp_path / "a.png", "clip": save_clip(tmp_path / "clip.mp4"), "preset": "draft", "format": "png"}
+    recipe = AnimateRecipe.build({**given, "camera": camera, "device": "cpu"}, [])
+    run_to_folder(recipe, tmp_path / "out", overwrite=False, metadata=True, report=lambda *told: None)
+    first, last = (read_photo(tmp_path / "out" / "frames" / f"000{index}.png") for index in (0, 5))
+    assert np.array_equal(first.pixels, own)
+    assert last.alpha is not None
+    moved = float((last.alpha * torch.arange(160)).sum() / last.alpha.sum())
+    still = float((soft_disc() * torch.arange(160)).sum() / soft_disc().sum())
+    assert moved - still == pytest.approx(15, abs=3)
+    assert float(last.alpha.sum()) == pytest.approx(float(soft_disc().sum()), rel=0.05)
