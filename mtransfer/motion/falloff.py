@@ -24,11 +24,11 @@ from mtransfer.subject.whole_object import whole_object
 OUTLINE_PX = 512  # long side at which the outline is looked at
 NEAR_PX, BESIDE_PX = 3, 9  # beside the outline, where colours are compared; beside that, for the texture's own contrast
 PLAIN, TEXTURED = 14.0, 1.2  # levels of 255, and times the texture's contrast: a smaller step is no edge
-SMOOTHED = 15  # points of the outline
+SMOOTHED, MOST_POINTS = 15, 16384  # points of the outline: over which it is smoothed; OpenCV remaps 32767 in a row
 LEAST_RUN = 0.06  # of the outline, without an edge, of what may be a part
 LEAST_REST = 0.1  # of an object, beside the part that moves
 COARSE_PX = 192  # long side at which the motion is carried on
-FAR = 1e4
+FAR = 1e4  # coarse pixels: where nothing follows
 GENTLEST = 2.5  # times the motion: the least distance over which it fades, so that nothing stretches much
 
 
@@ -128,6 +128,7 @@ def _outline(image: Float[Tensor, "3 H W"], mask: Float[Tensor, "1 H W"]) -> _Ou
     if not contours:
         return None
     points = max(contours, key=len)[:, 0].astype(np.float32)
+    points = points[:: 1 + len(points) // MOST_POINTS]
     blurred = cv2.GaussianBlur(soft, (0, 0), NEAR_PX)
     slope = np.stack([cv2.Sobel(blurred, cv2.CV_32F, 1, 0), cv2.Sobel(blurred, cv2.CV_32F, 0, 1)], axis=-1)
     normals = -_at(slope, points)

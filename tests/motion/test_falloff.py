@@ -71,6 +71,12 @@ def test_without_reach_nothing_follows() -> None:
     assert falloff_of(image, 0 * part, 0.5) is None
 
 
+def test_a_mask_of_noise_is_looked_at_too() -> None:
+    noise = torch.rand(1, 500, 500, generator=torch.Generator().manual_seed(0))
+    found = falloff_of(noise.expand(3, -1, -1), (noise > 0.25).float(), 0.5)
+    assert found is None or bool((found.whole >= found.part).all())
+
+
 @pytest.mark.parametrize("reach", [0.5, 1.0, 2.0])
 def test_motion_fades_with_the_distance_and_ends(reach) -> None:
     whole = torch.zeros(1, 96, 400)
