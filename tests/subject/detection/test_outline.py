@@ -1,10 +1,11 @@
 import cv2
 import numpy as np
 import pytest
-from pictures_of_things import noise
+from pictures_of_things import noise, sample
 
 from mtransfer.subject.detection.outline import draw_outline, upsample_mask
 from mtransfer.subject.detection.picture import Picture
+from mtransfer.subject.detection.salient_objects import find_objects
 
 CENTRE, RADIUS_PX = (640, 460), 250
 SIZE = (900, 1200)
@@ -60,3 +61,17 @@ def test_a_mask_of_one_size_stays_what_it_was_away_from_its_outline() -> None:
     assert large.shape == (360, 480)
     assert large[140:220, 180:300].min() == 1
     assert large[:90].max() == large[:, 360:].max() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "turns"), [("goldfish.png", 2), ("wooden_bird.jpg", 2), ("kite.jpg", 2), ("ladybird.jpg", 1)]
+)
+def test_a_small_part_that_stands_out_belongs_to_the_object(name, turns) -> None:
+    picture = Picture(sample(name))
+    whole = np.rot90(find_objects(picture)[0], turns)
+    first = int((whole.sum(axis=0).cumsum() > 0.02 * whole.sum()).argmax())
+    lost, left = whole.copy(), whole.copy()
+    lost[:, first:], left[:, :first] = False, False
+    found = draw_outline(picture, np.ascontiguousarray(np.rot90(left, -turns)))
+    end = cv2.resize(np.rot90(lost, -turns).astype(np.uint8), found.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    assert (found[end] > 0.5).mean() > 0.8
