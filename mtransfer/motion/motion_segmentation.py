@@ -13,9 +13,8 @@ from mtransfer.flow.texture_mask import TEXTURE_PX, texture_mask
 from mtransfer.flow.warp import dilate, erode, magnitude
 from mtransfer.media.quantize import to_uint8
 from mtransfer.motion.camera import camera_flow, fit_cameras
-from mtransfer.subject.detection.completion import SALIENT_HOLDS, complete_object
+from mtransfer.subject.detection.completion import complete_object
 from mtransfer.subject.detection.picture import Picture
-from mtransfer.subject.detection.salient_objects import find_objects
 from mtransfer.subject.mask_refinement import refine
 from mtransfer.subject.regions import convex_hull
 from mtransfer.subject.subject import Subject, subject_from_mask
@@ -26,7 +25,6 @@ STILL_SHARE = 0.3  # of the fastest motion: what is slower is not the subject
 STILL_PX = 0.75
 SMALLEST_SUBJECT_SHARE = 0.004
 SMALLEST_PART = 0.05  # of the first part, to be one with it
-LIVELY = 0.25  # of a salient object, that moves
 KEPT = 0.8  # overlap of an object with its refinement
 TOGETHER_SHARE = 0.4  # of a part, that one turn or growth must explain
 TOGETHER_PX, TOGETHER_TOLERANCE = 1.0, 0.15  # of the mean motion
@@ -68,31 +66,16 @@ def moving_subjects(
     seen = moving * (some.confidence.mean(dim=0) > 0.5)
     reach = round(STRAY_SHARE * max(image.shape))
     deep = [erode((mask * seen)[None], reach)[0] * structured for mask in masks]
-    refined = [_whole(image, *pair, moving) for pair in zip(masks, deep, strict=True)]
+    refined = [_whole(image, *pair) for pair in zip(masks, deep, strict=True)]
     return tuple(subject_from_mask(image, mask) for mask in refined)
 
 
-def _whole(
-    image: Float[Tensor, "3 H W"],
-    part: Float[Tensor, "1 H W"],
-    surely: Float[Tensor, "1 H W"],
-    moving: Float[Tensor, "1 H W"],
-) -> Tensor:
-    """The mask [1,H,W] of the whole object of which a part moves; where none stands out, what moves, drawn to edges.
-
-    A part that is hardly of any salient object (a cushion behind a cat, clouds) gives way to a salient object that is
-    `moving` too, the one that does so most.
-    """
+def _whole(image: Float[Tensor, "3 H W"], moving: Float[Tensor, "1 H W"], surely: Float[Tensor, "1 H W"]) -> Tensor:
+    """The mask [1,H,W] of the whole object of which a part moves; where none stands out, what moves, drawn to edges."""
     picture = Picture(to_uint8(image))
-    known, all_that_moves = (picture.on_small_grid(each[0].cpu().numpy()) for each in (part, moving))
-    objects = find_objects(picture)
-    lively = [each for each in objects if (each & all_that_moves).sum() > LIVELY * each.sum()]
-    if lively and max((each & known).sum() for each in objects) <= SALIENT_HOLDS * known.sum():
-        liveliest = max(lively, key=lambda each: float((each & all_that_moves).sum() / each.sum()))
-        return refine(image, torch.from_numpy(picture.on_full_grid(liveliest))[None].to(image), keep=KEPT)
-    region = complete_object(picture, known)
+    region = complete_object(picture, picture.on_small_grid(moving[0].cpu().numpy()))
     if region is None:
-        return refine(image, part, surely)
+        return refine(image, moving, surely)
     whole, around = (
         torch.from_numpy(picture.on_full_grid(each))[None].to(image) for each in (region, convex_hull(region))
     )
