@@ -109,11 +109,10 @@ class MotionGuidedPipeline(DiffusionPipeline):
         after each evaluation; `latents` that it returns in a dict take the place of the loop's. Raises InputError for
         sizes that do not fit and flow that is not finite.
         """
-        settings = settings or SamplerSettings.from_preset("fast")
-        unguided = self.refines and flow_model is None and not energy_terms
-        settings = settings.for_embedded() if unguided else settings.for_any_model()
+        settings = self._resolved(settings, guided=flow_model is not None or bool(energy_terms))
         photo = _as_tensor(image).to(self._execution_device, torch.float32)
-        _check(photo, flow := flow.to(photo))
+        flow = flow.to(photo)
+        _check(photo, flow)
         mask = moved_region(flow) if mask is None else mask.to(photo)
         draft = _drafts(photo, flow, mask, background)
         if settings.steps == 0:
@@ -125,6 +124,11 @@ class MotionGuidedPipeline(DiffusionPipeline):
         # Over the photo with a feathered edit mask: pixels that nothing asked to change are the photo's own.
         result = blend(photo, painted.clamp(0, 1), draft.edit)
         return MotionGuidedOutput(_as_type(result, output_type), draft, energy, evaluations)
+
+    def _resolved(self, settings: SamplerSettings | None, *, guided: bool) -> SamplerSettings:
+        """The settings as they are for this pipeline's net, which is `guided` by what the caller gave."""
+        settings = settings or SamplerSettings.from_preset("fast")
+        return settings.for_embedded() if self.refines and not guided else settings.for_any_model()
 
     def _guidance(
         self, plan: SamplingContext, flow: Tensor, flow_model: FlowModel | None, terms: Sequence[EnergyTerm]
