@@ -25,6 +25,7 @@ STILL_SHARE = 0.3  # of the fastest motion: what is slower is not the subject
 STILL_PX = 0.75
 SMALLEST_SUBJECT_SHARE = 0.004
 SMALLEST_PART = 0.05  # of the first part, to be one with it
+OF_IT = 0.4  # of a part that moves, in an object that it tells about
 KEPT = 0.8  # overlap of an object with its refinement
 TOGETHER_SHARE = 0.4  # of a part, that one turn or growth must explain
 TOGETHER_PX, TOGETHER_TOLERANCE = 1.0, 0.15  # of the mean motion
@@ -66,20 +67,29 @@ def moving_subjects(
     seen = moving * (some.confidence.mean(dim=0) > 0.5)
     reach = round(STRAY_SHARE * max(image.shape))
     deep = [erode((mask * seen)[None], reach)[0] * structured for mask in masks]
-    refined = [_whole(image, *pair) for pair in zip(masks, deep, strict=True)]
+    all_that_moves = moving if count == 1 else None
+    refined = [_whole(image, *pair, all_that_moves) for pair in zip(masks, deep, strict=True)]
     return tuple(subject_from_mask(image, mask) for mask in refined)
 
 
-def _whole(image: Float[Tensor, "3 H W"], moving: Float[Tensor, "1 H W"], surely: Float[Tensor, "1 H W"]) -> Tensor:
-    """The mask [1,H,W] of the whole object of which a part moves; where none stands out, what moves, drawn to edges."""
+def _whole(
+    image: Float[Tensor, "3 H W"],
+    part: Float[Tensor, "1 H W"],
+    surely: Float[Tensor, "1 H W"],
+    all_that_moves: Float[Tensor, "1 H W"] | None,
+) -> Tensor:
+    """The mask [1,H,W] of the whole object of which a part moves; where none stands out, the part, drawn to edges."""
     picture = Picture(to_uint8(image))
-    region = complete_object(picture, picture.on_small_grid(moving[0].cpu().numpy()))
+    known = picture.on_small_grid(part[0].cpu().numpy())
+    moving = None if all_that_moves is None else picture.on_small_grid(all_that_moves[0].cpu().numpy())
+    region = complete_object(picture, known, moving)
     if region is None:
-        return refine(image, moving, surely)
+        return refine(image, part, surely)
     whole, around = (
         torch.from_numpy(picture.on_full_grid(each))[None].to(image) for each in (region, convex_hull(region))
     )
-    whole = torch.maximum(whole, surely * around)  # a notch of another colour; beyond the hull it is moving ground
+    if (region & known).sum() > OF_IT * known.sum():
+        whole = torch.maximum(whole, surely * around)  # a notch of another colour; beyond the hull it is moving ground
     return refine(image, whole, whole * surely, keep=KEPT)
 
 

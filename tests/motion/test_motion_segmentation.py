@@ -1,6 +1,8 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from ellipses import CLIP, CLIP_CENTRE, ellipse
+from pictures_of_things import as_image, sample
 from sliding_square import LEFT, SIZE, SQUARE_PX, TOP, sliding
 from torch import Tensor
 
@@ -8,9 +10,11 @@ from mtransfer.errors import InputError
 from mtransfer.flow.estimator import DisFlow
 from mtransfer.flow.field import FlowField, affine_flow, translate_flow
 from mtransfer.flow.long_range import read_links
+from mtransfer.flow.warp import dilate
 from mtransfer.motion.camera import camera_flow, fit_cameras, without_camera
 from mtransfer.motion.mask_propagation import track, within
 from mtransfer.motion.motion_segmentation import moving_subjects, subject_motion_px
+from mtransfer.subject.segment import segment
 from mtransfer.subject.subject import subject_from_mask
 
 BLANK = torch.zeros(3, *CLIP)
@@ -49,6 +53,20 @@ def test_a_subject_over_most_of_the_frame_is_the_subject(camera) -> None:
     assert mask.mean() > 0.6
     (found,) = moving_subjects(BLANK, FlowField.from_flow(still + mask * translate_flow(CLIP, 8, 3).flow))
     assert overlap(found.mask, mask) > 0.9
+
+
+@pytest.mark.parametrize("name", ["ladybird.jpg", "goldfish.png"])
+def test_a_thing_that_moves_is_meant_and_not_ground_that_moves_more(name) -> None:
+    image = F.interpolate(as_image(sample(name))[None], (240, 320), mode="area")[0]
+    thing = segment(image, "auto").mask[None].round()
+    height = image.shape[-2]
+    ground = torch.zeros_like(thing)
+    ground[..., round(0.75 * height) :, :] = 1
+    ground = ground * (1 - dilate(thing, 12))
+    motion = translate_flow((240, 320), 4, 2).flow * thing + translate_flow((240, 320), -11, 0).flow * ground
+    assert float((motion.abs().sum(dim=1, keepdim=True) * ground).sum()) > float((motion.abs() * thing).sum())
+    (found,) = moving_subjects(image, FlowField.from_flow(motion))
+    assert overlap(found.mask, thing[0]) > 0.8
 
 
 @pytest.mark.parametrize("camera", CAMERAS, ids=str)

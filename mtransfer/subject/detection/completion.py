@@ -3,7 +3,7 @@
 import numpy as np
 
 from mtransfer.subject.detection.picture import Picture
-from mtransfer.subject.detection.salient_objects import find_objects, separated
+from mtransfer.subject.detection.salient_objects import SURELY_ONE, find_objects, separated
 from mtransfer.subject.regions import (
     Region,
     bounding_box,
@@ -26,28 +26,49 @@ COVERED = 0.5  # of the part that is known, which the whole object must hold
 TOUCHED = 0.1  # of a salient part, that must be known, to be of the object
 SALIENT_HOLDS = 0.4  # of a part, by the salient object that it belongs to
 HELD = 0.3  # of a part or an object, whichever is smaller, that must be of both
+ITSELF = 0.65  # overlap of a part with what MobileSAM sees in its box, if it is a thing of its own
+LIVELY = 0.15  # of an object that is meant instead of a part that is no thing, must move
 HOLE_FRACTION = 0.02
 LARGEST = 0.85  # of the picture
 FOUND_AGAIN, CLOSE = 0.5, 0.93  # overlap with the prediction, below which it is another thing; above, as good
 REACH, SLACK = 0.03, 0.012  # of the long side: how far beyond that place it may be; how far its outline may be off
 
 
-def complete_object(picture: Picture, part: Region) -> Region | None:
+def complete_object(picture: Picture, part: Region, moving: Region | None = None) -> Region | None:
     """The whole object bool[H,W] on the small grid of which `part` is known to belong to it; None if none stands out.
 
     It is the salient object that holds most of the part. Where none holds enough, a crop about the part grows until
-    the object in it is whole: a head that turns belongs to a person.
+    the object in it is whole: a head that turns belongs to a person. A part that is no thing of its own (a curtain,
+    ground that flow carries along) gives way to the salient object of which most is `moving`, if one is.
     """
-    held = [(int((each & part).sum()), each) for each in find_objects(picture)]
-    most, salient = max(held, key=lambda each: each[0], default=(0, part))
-    if most > SALIENT_HOLDS * part.sum():
+    objects = find_objects(picture)
+    salient = max(objects, key=lambda each: _common(each, part), default=np.zeros_like(part))
+    if _common(salient, part) > SALIENT_HOLDS * part.sum():
         return salient
+    if moving is not None:
+        liveliest = max(objects, key=lambda each: _common(each, moving), default=np.zeros_like(part))
+        if _common(liveliest, moving) > LIVELY * liveliest.sum() and not _is_a_thing(picture, part):
+            return liveliest
     found = _by_growing_crops(picture, part)
     if found is None:
         found = _touching(picture.salient.region, part)
-    if (found & part).sum() < COVERED * part.sum() or found.mean() > LARGEST:
+    if _common(found, part) < COVERED * part.sum() or found.mean() > LARGEST:
         return None
     return _without_neighbours(picture, found, part)
+
+
+def _common(first: Region, second: Region) -> int:
+    return int((first & second).sum())
+
+
+def _is_a_thing(picture: Picture, region: Region) -> bool:
+    """Whether MobileSAM, asked for what is in its box, surely sees about the same; ground spans the whole picture."""
+    x0, y0, x1, y1 = box = bounding_box(region)
+    height, width = picture.size
+    if x1 - x0 == width or y1 - y0 == height:
+        return False
+    seen = picture.embedding.in_box(box)
+    return any(overlap(each.region, region) > ITSELF and each.quality > SURELY_ONE for each in seen)
 
 
 def _without_neighbours(picture: Picture, found: Region, part: Region) -> Region:
