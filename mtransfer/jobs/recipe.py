@@ -1,5 +1,6 @@
 """Recipes: everything a job needs to know, as frozen models. Command-line options are generated from their fields."""
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -111,7 +112,22 @@ class ClipRecipe(PhotoRecipe):
     deinterlace: Literal["auto", "on", "off"] = Field(
         "auto", description="make whole pictures of interlaced frames: auto (where the clip says so) | on | off"
     )
+    max_stretch: float = Field(
+        1.6,
+        description="smooth a motion that stretches or squeezes parts of the subject by more than this; 0: do not",
+    )
     strength_mask: Path | None = Field(None, description="grey picture of the photo's size: how much of it to apply")
+
+    @property
+    def stretch_limit(self) -> float:
+        """What holds: frame onto frame, and of all that is in a picture, motion is left as it is (0)."""
+        return 0.0 if self.align == "none" or self.subject == "all" else self.max_stretch
+
+    @model_validator(mode="after")
+    def _a_factor(self) -> Self:
+        if self.max_stretch and not 1 <= self.max_stretch < math.inf:
+            refuse(f"--max-stretch {self.max_stretch:g}: give a factor of at least 1, such as 1.6; 0: no limit")
+        return self
 
     @model_validator(mode="after")
     def _turned_onto_a_subject(self) -> Self:

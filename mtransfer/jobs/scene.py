@@ -58,8 +58,14 @@ class Scene:
 
     def flow(self, index: int) -> FlowField:
         """The flow on the photo from it to frame `index` of the animation, but for the camera's."""
-        strength, grey = self.recipe.strength, self.strength_mask
-        found = retargeted(self.motion, self.subjects, index, strength=strength, strength_mask=grey)
+        found = retargeted(
+            self.motion,
+            self.subjects,
+            index,
+            strength=self.recipe.strength,
+            strength_mask=self.strength_mask,
+            max_stretch=self.recipe.stretch_limit,
+        )
         if self.stays:
             found = in_place(found, together(self.photo, self.subjects).mask)
         found = found if self.falloff is None else self.falloff.follow(found)

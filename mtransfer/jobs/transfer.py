@@ -59,7 +59,17 @@ def prepare_transfer(recipe: TransferRecipe | None = None, **options: Any) -> Pr
             run.resolve(clip_subject=MOVING)
     with run.stage("retarget"):
         grey = None if recipe.strength_mask is None else read_mask(recipe.strength_mask, photo.image, grey=True)
-        flow = retargeted(motion, subjects, 0, strength=recipe.strength, strength_mask=grey)
+        limit = recipe.stretch_limit
+        line = f"motion: smoothed where it stretched the subject by more than {limit:g}; --max-stretch 0 keeps it"
+        flow = retargeted(
+            motion,
+            subjects,
+            0,
+            strength=recipe.strength,
+            strength_mask=grey,
+            max_stretch=limit,
+            on_smoothed=lambda: tell(line),
+        )
         whole = together(photo, subjects)
         _, (tracked, *_) = subject_motion_px(motion.subjects[0], motion.field)
         for line in warnings_of(flow.flow, whole.mask, tracked, pair):

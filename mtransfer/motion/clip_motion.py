@@ -35,6 +35,7 @@ from mtransfer.motion.clip_flow import Reading, read_clip
 from mtransfer.motion.mask_propagation import track, within
 from mtransfer.motion.motion_segmentation import moving_subjects, sure_places
 from mtransfer.motion.retarget import Align, Fit, fit_subjects, retarget
+from mtransfer.motion.stretch import limit_stretch
 from mtransfer.motion.temporal_smoothing import smooth_over_time
 from mtransfer.subject.detection.mobile_sam import mobile_sam_hash
 from mtransfer.subject.detection.saliency import saliency_hash
@@ -151,16 +152,23 @@ def retargeted(
     *,
     strength: float = 1.0,
     strength_mask: Float[Tensor, "1 H W"] | None = None,
+    max_stretch: float = 0.0,
+    on_smoothed: Callable[[], object] | None = None,
 ) -> FlowField:
     """The flow (T = 1) on the photo, at its size, of the motion to `motion.frames[index]`.
 
-    Where photo subjects overlap the first counts. `strength_mask` in [0,1] multiplies the flow pixel by pixel.
+    Where photo subjects overlap the first counts. `strength_mask` in [0,1] multiplies the flow pixel by pixel. Motion
+    that stretches parts of a subject by more than `max_stretch` is smoothed (see `limit_stretch`), and `on_smoothed`
+    called; 0: it is not.
     """
     field = FlowField(motion.field.flow[index : index + 1], motion.field.confidence[index : index + 1])
     total = torch.zeros_like(photo_subjects[0].mask).expand(3, -1, -1)
     for fit, own, photo in reversed(list(zip(motion.fits, motion.subjects, photo_subjects, strict=True))):
         one = retarget(field, fit, own.mask, photo.mask, strength)
-        total = torch.where(photo.mask > 0, torch.cat([one.flow, one.confidence], dim=1)[0], total)
+        plausible = limit_stretch(one.flow, photo.mask, max_stretch)
+        if on_smoothed is not None and plausible is not one.flow:
+            on_smoothed()
+        total = torch.where(photo.mask > 0, torch.cat([plausible, one.confidence], dim=1)[0], total)
     flow = total[None, :2] if strength_mask is None else total[None, :2] * strength_mask
     return FlowField(flow, total[None, 2:])
 

@@ -1,16 +1,14 @@
 """What makes a transferred motion look implausible, in words that say what to do."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mtransfer.flow.field import FlowField
 from mtransfer.flow.warp import pixel_grid
+from mtransfer.motion.stretch import MOST_STRETCH, stretched_fraction
 
-MOST_STRETCH = 1.6  # of a part, or one over it
 STRETCHED, OUTSIDE = 0.25, 0.1  # of the subject: more than a rim, which is always stretched a little
 LEAST_TRACKED = 0.5
-COARSE_PX = 256  # long side on which stretching is measured: finer, it is noise
 
 
 def warnings_of(
@@ -33,17 +31,6 @@ def warnings_of(
     if (outside := outside_fraction(flow, mask)) > OUTSIDE:
         found.append(f"{outside:.0%} of the subject leaves the photo; a smaller --strength or nearer frames keep it in")
     return found
-
-
-def stretched_fraction(flow: Float[Tensor, "1 2 H W"], mask: Float[Tensor, "1 H W"]) -> float:
-    """The fraction in [0,1] of the subject that the motion stretches or squeezes by more than 1.6 in some direction."""
-    every = max(1, -(-max(flow.shape[-2:]) // COARSE_PX))
-    coarse, inside = flow[0, :, ::every, ::every] / every, mask[0, ::every, ::every] > 0.5
-    down, across = torch.gradient(coarse, dim=(1, 2))
-    jacobian = torch.stack([across, down], dim=-1).permute(1, 2, 0, 3) + torch.eye(2).to(flow)
-    values = torch.linalg.svdvals(jacobian)
-    much = (values[..., 0] > MOST_STRETCH) | (values[..., 1] < 1 / MOST_STRETCH)
-    return float(much[inside].float().mean()) if bool(inside.any()) else 0.0
 
 
 def in_place(field: FlowField, mask: Float[Tensor, "1 H W"]) -> FlowField:

@@ -5,6 +5,7 @@ import pytest
 
 from mtransfer.errors import InputError
 from mtransfer.jobs.recipe import AnimateRecipe, EditRecipe, GenerateRecipe, Recipe, TransferRecipe
+from mtransfer.motion.stretch import MOST_STRETCH
 from mtransfer.sampling.settings import SamplerSettings, load_preset, pipelines_folder
 
 PRESETS = sorted((pipelines_folder() / "presets").glob("*.toml"))
@@ -181,3 +182,17 @@ def test_settings_of_before_are_read_by_their_names_of_then() -> None:
     read = EditRecipe.build({}, [], stored).sampler
     assert (read.charbonnier_eps, read.scale_by_noise_norm) == (0.5, False)
     assert EditRecipe.build({}, ["sampler.charbonnier_eps=0.1"], stored).sampler.charbonnier_eps == 0.1
+
+
+@pytest.mark.parametrize("value", [0.5, -1.0, float("nan"), float("inf")])
+def test_a_stretch_limit_is_a_factor(value) -> None:
+    with pytest.raises(InputError, match="--max-stretch"):
+        TransferRecipe.build({"clip": Path("a.mp4"), "photo": Path("b.png"), "max_stretch": value}, [])
+
+
+@pytest.mark.parametrize(
+    ("given", "limit"), [({}, MOST_STRETCH), ({"max_stretch": 0}, 0), ({"align": "none"}, 0), ({"subject": "all"}, 0)]
+)
+def test_what_is_no_one_thing_has_no_stretch_limit(given, limit) -> None:
+    recipe = TransferRecipe.build({"clip": Path("a.mp4"), "photo": Path("b.png"), **given}, [])
+    assert recipe.stretch_limit == limit

@@ -1,5 +1,6 @@
 """The motion of whole clips, from files to flow on a photo's subjects."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtransfer.errors import InputError
+from mtransfer.flow.field import FlowField
 from mtransfer.flow.warp import pixel_grid
 from mtransfer.jobs.context import start
 from mtransfer.jobs.recipe import TransferRecipe
@@ -17,6 +19,7 @@ from mtransfer.media.video_writer import write_video
 from mtransfer.motion import clip_motion
 from mtransfer.motion.clip_flow import MOST_LINKS, between
 from mtransfer.motion.clip_motion import ClipMotion, camera_on_photo, read_motion, retargeted
+from mtransfer.motion.stretch import LEFT, MOST_STRETCH, stretched_fraction
 from mtransfer.subject.subject import Subject, subject_from_mask
 
 SIZE, COUNT, STEP_PX, PAN_PX = (96, 160), 7, 5, 3
@@ -151,6 +154,25 @@ def test_strength_and_its_mask_multiply(clips) -> None:
     grey[:, :, :100] = 0.5
     torch.testing.assert_close(retargeted(motion, subjects, 0, strength=-2).flow, -2 * whole)
     torch.testing.assert_close(retargeted(motion, subjects, 0, strength_mask=grey).flow, whole * grey)
+
+
+def test_motion_that_folds_the_subject_is_smoothed_and_said(clips) -> None:
+    subjects, calls = (photo_subject(),), []
+    motion = motion_of(clips[0], subjects, [4])
+    retargeted(motion, subjects, 0, max_stretch=MOST_STRETCH, on_smoothed=lambda: calls.append("smoothed"))
+    assert not calls
+    flow = motion.field.flow
+    x = torch.arange(flow.shape[-1]).expand(flow.shape[-2:])
+    waves = torch.stack([5 * torch.sin(x / 1.2), 0.0 * x])
+    wavy = replace(motion, field=FlowField(flow + waves, motion.field.confidence))
+    found = [
+        retargeted(wavy, subjects, 0, max_stretch=most, on_smoothed=lambda: calls.append("smoothed")).flow
+        for most in (0.0, MOST_STRETCH)
+    ]
+    before, after = (stretched_fraction(each, subjects[0].mask) for each in found)
+    assert before > 0.3
+    assert after <= LEFT
+    assert calls == ["smoothed"]
 
 
 def test_a_second_reading_comes_from_the_cache(clips, tmp_path, monkeypatch) -> None:

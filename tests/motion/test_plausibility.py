@@ -2,21 +2,11 @@ import pytest
 import torch
 
 from mtransfer.flow.field import FlowField, affine_flow
-from mtransfer.motion.plausibility import in_place, outside_fraction, stretched_fraction, warnings_of
+from mtransfer.motion.plausibility import in_place, outside_fraction, warnings_of
 
 SIZE = (60, 80)
 MASK = torch.zeros(1, *SIZE)
 MASK[:, 20:40, 30:50] = 1
-
-
-@pytest.mark.parametrize(("scale", "fraction"), [(1.0, 0), (1.5, 0), (1.7, 1), (0.5, 1)])
-def test_what_is_stretched_or_squeezed(scale, fraction) -> None:
-    flow = affine_flow(SIZE, (40, 30), scale=scale).flow
-    assert stretched_fraction(flow, MASK) == pytest.approx(fraction)
-
-
-def test_a_turn_stretches_nothing() -> None:
-    assert stretched_fraction(affine_flow(SIZE, (40, 30), rotate_deg=30).flow, MASK) == 0
 
 
 def test_what_leaves_the_photo() -> None:
@@ -41,7 +31,7 @@ def test_in_place_a_subject_keeps_its_turn_and_loses_its_travel() -> None:
     [
         ({"translate_px": (5, 0)}, 0.9, []),
         ({"translate_px": (5, 0)}, 0.3, ["--pair"]),
-        ({"scale": 2.0}, 0.9, ["--strength"]),
+        ({"stretch_xy": (2.0, 1.0 / 2)}, 0.9, ["--strength"]),
         ({"translate_px": (60, 0)}, 0.2, ["--pair", "--strength"]),
     ],
 )

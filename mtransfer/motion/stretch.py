@@ -1,0 +1,125 @@
+"""How much a motion stretches its subject, and the same motion without what no real thing does.
+
+Where a clip's flow is wrong, or its subject is of another kind, parts fold and smear. The motion is then taken apart
+into an affine one, fitted robustly, and what is left; and that is smoothed over wider and wider neighbourhoods.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from mtransfer.flow.warp import pixel_grid, sample
+
+MOST_STRETCH = 1.6  # of a part in some direction, or one over it, against the whole subject
+MOST_SCALE = 2.5  # of the whole subject, which may come nearer
+LEFT = 0.1  # of the subject, that may stretch more
+COARSE_PX = 256  # long side on which stretching is measured: finer, it is noise
+SMOOTHED = tuple(0.02 * 1.5**step for step in range(8))  # of the subject's size: standard deviations that are tried
+ROUNDS, LEAST_PX = 5, 0.5  # of reweighting; residual that always counts fully
+
+
+def limit_stretch(
+    flow: Float[Tensor, "1 2 H W"], mask: Float[Tensor, "1 H W"], most: float = MOST_STRETCH
+) -> Float[Tensor, "1 2 H W"]:
+    """A subject's flow in pixels, smoothed until hardly a part stretches more than `most` times; 0 outside the mask.
+
+    What stretches no more is returned as it is; so is every flow where `most` is 0.
+    """
+    if not most or stretched_fraction(flow, mask, most) <= LEFT:
+        return flow
+    coarse, inside = _coarse(flow, mask)
+    linear, offset = _affine(coarse, inside)
+    straight = _moved(coarse, _limited(linear, most), offset, inside)
+    weight = inside.to(flow)[None, None]
+    rest, size = (coarse - straight) * weight, math.sqrt(float(weight.sum()))
+    for share in SMOOTHED:
+        smooth = _blurred(rest, share * size) / _blurred(weight, share * size).clamp_min(1e-6)
+        if _fraction(straight + smooth, inside, most) <= LEFT:
+            break
+    else:
+        smooth = torch.zeros_like(straight)
+    every = _every(flow)
+    places = (pixel_grid(flow) - (every - 1) // 2) / every
+    return sample((straight + smooth) * every, places) * (mask > 0)[None].to(flow)
+
+
+def stretched_fraction(
+    flow: Float[Tensor, "1 2 H W"], mask: Float[Tensor, "1 H W"], most: float = MOST_STRETCH
+) -> float:
+    """The fraction in [0,1] of the subject that is stretched or squeezed by more than `most` in some direction.
+
+    Growing or shrinking as a whole, up to 2.5 times, does not count.
+    """
+    return _fraction(*_coarse(flow, mask), most)
+
+
+def _fraction(coarse: Float[Tensor, "1 2 h w"], inside: Bool[Tensor, "h w"], most: float) -> float:
+    deep = _without_rim(inside)
+    if not bool(deep.any()):
+        return 0.0
+    scale = _scale(_affine(coarse, inside)[0])
+    down, across = torch.gradient(coarse[0], dim=(1, 2))
+    jacobian = torch.stack([across, down], dim=-1).permute(1, 2, 0, 3) + torch.eye(2).to(coarse)
+    values = torch.linalg.svdvals(jacobian[deep]) / scale
+    return float(((values[:, 0] > most) | (values[:, 1] < 1 / most)).float().mean())
+
+
+def _without_rim(inside: Bool[Tensor, "h w"]) -> Bool[Tensor, "h w"]:
+    """Pixels whose neighbours are inside too: beyond them the flow is another's."""
+    return ~(F.max_pool2d((~inside).float()[None], 3, stride=1, padding=1)[0] > 0)
+
+
+def _every(flow: Tensor) -> int:
+    return max(1, -(-max(flow.shape[-2:]) // COARSE_PX))
+
+
+def _coarse(flow: Tensor, mask: Tensor) -> tuple[Float[Tensor, "1 2 h w"], Bool[Tensor, "h w"]]:
+    """Every so many-th pixel, in coarse pixels."""
+    every = _every(flow)
+    start = (every - 1) // 2
+    return flow[..., start::every, start::every] / every, mask[0, start::every, start::every] > 0.5
+
+
+def _affine(coarse: Tensor, inside: Tensor) -> tuple[Float[Tensor, "2 2"], Float[Tensor, " 2"]]:
+    """The affine motion p -> linear @ (p - c) + c + offset, c the centroid, that fits most of the flow."""
+    points = pixel_grid(coarse)[0][:, inside].T.double()
+    around = points - points.mean(dim=0)
+    known = torch.cat([around, torch.ones_like(around[:, :1])], dim=1)
+    vectors, weight = coarse[0][:, inside].T.double(), torch.ones_like(known[:, :1])
+    solution = torch.zeros(3, 2).to(known)
+    for _ in range(ROUNDS):
+        solution = torch.linalg.pinv(known * weight) @ (vectors * weight)
+        residual = (vectors - known @ solution).norm(dim=1, keepdim=True)
+        weight = 1 / (1 + residual / residual.median().clamp_min(LEAST_PX))
+    return (solution[:2].T + torch.eye(2).to(known)).to(coarse), solution[2].to(coarse)
+
+
+def _scale(linear: Tensor) -> float:
+    return min(max(math.sqrt(abs(float(torch.linalg.det(linear)))), 1 / MOST_SCALE), MOST_SCALE)
+
+
+def _limited(linear: Tensor, most: float) -> Tensor:
+    """The linear map without more stretch than is allowed."""
+    left, values, right = torch.linalg.svd(linear)
+    scale = _scale(linear)
+    return (left * values.clamp(scale / most, scale * most)) @ right
+
+
+def _moved(coarse: Tensor, linear: Tensor, offset: Tensor, inside: Tensor) -> Float[Tensor, "1 2 h w"]:
+    grid = pixel_grid(coarse)
+    around = grid - grid[0][:, inside].mean(dim=1).view(1, 2, 1, 1)
+    turned = torch.einsum("ij,bjhw->bihw", linear - torch.eye(2).to(linear), around)
+    return turned + offset.view(1, 2, 1, 1)
+
+
+def _blurred(values: Float[Tensor, "1 C h w"], sigma_px: float) -> Float[Tensor, "1 C h w"]:
+    """Gaussian blur, 0 outside."""
+    reach = max(1, math.ceil(3 * sigma_px))
+    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1).to(values) / max(sigma_px, 1e-3)).square())
+    kernel = (weights / weights.sum()).view(1, 1, 1, -1)
+    channels = values.transpose(0, 1)
+    across = F.conv2d(channels, kernel, padding=(0, reach))
+    return F.conv2d(across, kernel.transpose(2, 3), padding=(reach, 0)).transpose(0, 1)
