@@ -48,8 +48,8 @@ def browser() -> Iterator[object]:
 class Editor:
     """The page, in the photo's pixels."""
 
-    def __init__(self, browser, url: str, width: int = 1280) -> None:
-        self.page = browser.new_context(viewport={"width": width, "height": 900}).new_page()
+    def __init__(self, browser, url: str, width: int = 1280, height: int = 900) -> None:
+        self.page = browser.new_context(viewport={"width": width, "height": height}).new_page()
         self.faults: list[str] = []
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.goto(url)
@@ -231,6 +231,105 @@ def test_a_brush_erases_and_a_box_selects_another_object(editor) -> None:
     editor.until("editor.objects.length === 2")
 
 
+def test_dabs_in_quick_succession_are_all_in_the_mask(editor) -> None:
+    editor.tool("brush")
+    editor.page.locator("[data-is=radius]").fill("10")
+    places = [(30 + 35 * number, 30) for number in range(20)]
+    for place in places:
+        editor.page.mouse.move(*editor.at(*place))
+        editor.page.mouse.down()
+        editor.page.mouse.up()
+        editor.page.wait_for_timeout(30)
+    editor.until("editor.strokes.length === 0")
+    mask = editor.ask("editor.object.mask.id")
+    picture = editor.page.evaluate(
+        """async (address) => {
+            const bitmap = await createImageBitmap(await (await fetch(address)).blob());
+            const canvas = new OffscreenCanvas(bitmap.width, bitmap.height), context = canvas.getContext("2d");
+            context.drawImage(bitmap, 0, 0);
+            const { data, width, height } = context.getImageData(0, 0, bitmap.width, bitmap.height);
+            return { width, height, alpha: [...data].filter((_, place) => place % 4 === 3) };
+        }""",
+        f"/mtransfer/mask/{mask}",
+    )
+    alpha = np.array(picture["alpha"]).reshape(picture["height"], picture["width"])
+    scale = picture["width"] / WIDTH
+    assert [alpha[round(y * scale), round(x * scale)] > 0 for x, y in places] == [True] * 20
+
+
+def test_a_stroke_on_an_object_that_was_moved_lands_where_it_is_drawn(editor) -> None:
+    x, y = editor.middle()
+    editor.drag((x, y), (x + 100, y))
+    box, mask = editor.ask("editor.object.mask.box"), editor.ask("editor.object.mask.id")
+    editor.tool("brush")
+    editor.drag((box[2] + 100, y), (box[2] + 120, y))
+    editor.until(f"editor.object.mask.id !== '{mask}' && editor.strokes.length === 0")
+    assert 15 < editor.ask("editor.object.mask.box")[2] - box[2] < 50
+
+
+def test_escape_takes_a_drag_back(editor) -> None:
+    x, y = editor.middle()
+    editor.page.mouse.move(*editor.at(x, y))
+    editor.page.mouse.down()
+    editor.page.mouse.move(*editor.at(x + 50, y))
+    assert editor.motion()["dx"] == pytest.approx(50, abs=1)
+    editor.canvas.focus()
+    editor.page.keyboard.press("Escape")
+    editor.page.mouse.up()
+    assert editor.motion()["dx"] == 0
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (800, 1100), (390, 844)])
+def test_buttons_and_result_are_in_sight(browser, gui_url, width, height) -> None:
+    editor = Editor(browser, gui_url, width, height)
+    editor.sample()
+    editor.select()
+    x, y = editor.middle()
+    editor.drag((x, y), (x + DRAG_PX, y))
+
+    def in_sight(selector: str) -> bool:
+        box = editor.page.locator(selector).bounding_box()
+        right, bottom = box["x"] + box["width"], box["y"] + box["height"]
+        return box["x"] >= 0 and box["y"] >= 0 and right <= width and bottom <= height
+
+    assert all(map(in_sight, ("#mt-edit-go", "#mt-edit-cancel")))
+    editor.generate()
+    editor.told("done")
+    assert all(map(in_sight, ("#mt-edit-go", ".mt-editor .mt-made", ".mt-editor .mt-result a >> nth=0")))
+    editor.page.get_by_role("button", name="Show the photo").click()
+    assert in_sight(".mt-editor .mt-was")
+    assert not editor.page.locator(".mt-editor .mt-made").is_visible()
+    editor.page.get_by_role("button", name="Back to editing").click()
+    assert not editor.page.locator(".mt-editor .mt-result").is_visible()
+    assert editor.faults == []
+    editor.page.context.close()
+
+
+def test_each_page_cancels_its_own_job(browser, gui_url) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    pages = []
+    for _ in range(2):
+        editor = Editor.__new__(Editor)
+        editor.page, editor.faults = context.new_page(), []
+        editor.page.goto(gui_url)
+        editor.page.wait_for_function("window.mtransfer && window.mtransfer.editor", timeout=WAIT_MS)
+        editor.canvas = editor.page.locator(".mt-editor canvas")
+        editor.sample()
+        editor.select()
+        x, y = editor.middle()
+        editor.drag((x, y), (x + DRAG_PX, y))
+        pages.append(editor)
+    first, second = pages
+    first.generate()
+    first.page.locator("#mt-edit-told [data-state=running]").wait_for(timeout=WAIT_MS)
+    second.generate()
+    second.page.locator("#mt-edit-told [data-state=running]").wait_for(timeout=WAIT_MS)
+    second.page.locator("#mt-edit-cancel").click()
+    second.told("cancelled")
+    first.told("done")
+    context.close()
+
+
 def test_cancel_stops_within_a_step(editor) -> None:
     x, y = editor.middle()
     editor.drag((x, y), (x + DRAG_PX, y))
@@ -275,7 +374,7 @@ def test_from_a_click_to_an_image_that_the_command_line_repeats(editor, tmp_path
     with editor.page.expect_download() as folder:
         editor.page.get_by_role("link", name="recipe folder").click()
     with editor.page.expect_download() as picture:
-        editor.page.get_by_role("link", name="result").click()
+        editor.page.get_by_role("link", name="Download result").click()
     folder.value.save_as(tmp_path / "recipe.zip")
     picture.value.save_as(tmp_path / "edited.png")
     with zipfile.ZipFile(tmp_path / "recipe.zip") as archive:

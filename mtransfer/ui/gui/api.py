@@ -114,9 +114,14 @@ def _chosen(model: str, preset: str, seed: float, prompt: str) -> dict[str, Any]
     return chosen({"preset": preset, "seed": seed, "prompt": prompt}, model)
 
 
-def stop(request: gr.Request) -> None:
-    """Stop this session's job at its next step."""
-    job = session_of(request).job
+def job_key(request: gr.Request, tab: str) -> str:
+    """Under which a session knows the job of one page's tab."""
+    return f"{request.session_hash}/{tab}"
+
+
+def stop(request: gr.Request, tab: str) -> None:
+    """Stop the job of a page's tab, running or waiting, and no other."""
+    job = session_of(request).jobs.get(job_key(request, tab))
     if job is not None:
         job.cancel()
 
@@ -132,7 +137,7 @@ def _done(command: str, request: gr.Request, files: dict[str, str], values: dict
     session = session_of(request)
     try:
         inputs = {kind: _taken_in(session, path, kind) for kind, path in files.items()}
-        session.job = job = recipe_job(command, session, inputs, values)
+        session.jobs[job_key(request, "api")] = job = recipe_job(command, session, inputs, values)
         return _made(session, job)
     except Cancelled:
         raise gr.Error("cancelled", print_exception=False) from None

@@ -10,7 +10,7 @@ import gradio as gr
 from fastapi import FastAPI
 
 from mtransfer.ui.gui.access import LOOPBACK, Guard
-from mtransfer.ui.gui.api import QUEUE, add_api, session_of, stop
+from mtransfer.ui.gui.api import QUEUE, add_api, job_key, session_of, stop
 from mtransfer.ui.gui.forms import chosen, edit_job, recipe_job
 from mtransfer.ui.gui.jobs import Cancelled, Job, Progress, reason
 from mtransfer.ui.gui.routes import CANVAS, add_routes
@@ -19,7 +19,12 @@ from mtransfer.ui.gui.sessions import Session, Sessions
 PRESETS = ["fast", "draft", "best"]
 MOST_WAITING = 32
 LOAD = "import('/mtransfer/canvas/%s').then((module) => module.start(element));"
-STATE = "(_, ...rest) => [JSON.stringify(window.mtransfer.%s.state()), ...rest]"
+STATE = "(_, ...rest) => [JSON.stringify(window.mtransfer.%s.begin()), ...rest]"
+CANCELLING = (
+    "() => { for (const line of document.querySelectorAll('#mt-%s-told .mt-line')) line.textContent = 'cancelling'; }"
+)
+BACK = " · <button type='button' class='mt-back' data-do='back'>Back to editing</button>"
+COMPARE = " · <button type='button' data-do='compare' aria-pressed='false'>Show the photo</button>"
 DONE = "() => window.mtransfer.%s.done()"
 
 
@@ -72,14 +77,15 @@ def _edit_tab(model: str) -> None:
     state = gr.Textbox(visible=False)
     with gr.Row(elem_classes="mt-run"):
         options = _options()
+    with gr.Row(elem_classes="mt-go"):
         go, cancel = gr.Button("Generate", variant="primary", elem_id="mt-edit-go"), _cancel("edit")
     told = gr.HTML(elem_id="mt-edit-told")
 
     def run(state: str, preset: str, seed: int, prompt: str, request: gr.Request) -> Iterator[str]:
         values = chosen({"preset": preset, "seed": seed, "prompt": prompt}, model)
-        yield from _told(session_of(request), lambda session: edit_job(session, _json(state), values))
+        yield from _told(request, "edit", lambda session: edit_job(session, _json(state), values))
 
-    _on_click(go, cancel, run, [state, *options], told, "editor")
+    _on_click(go, cancel, run, [state, *options], told, "edit")
 
 
 def _clip_tab(model: str, command: str) -> None:
@@ -89,13 +95,14 @@ def _clip_tab(model: str, command: str) -> None:
     state = gr.Textbox(visible=False)
     with gr.Row(elem_classes="mt-run"):
         options = _options()
+    with gr.Row(elem_classes="mt-go"):
         look = gr.Button("See the motion", elem_id=f"mt-{command}-look", visible=command == "transfer")
         go, cancel = gr.Button("Generate", variant="primary", elem_id=f"mt-{command}-go"), _cancel(command)
     told = gr.HTML(elem_id=f"mt-{command}-told")
 
     def run(state: str, preset: str, seed: int, prompt: str, request: gr.Request) -> Iterator[str]:
         values = chosen({"preset": preset, "seed": seed, "prompt": prompt}, model)
-        yield from _told(session_of(request), lambda session: _clip_job(command, session, _json(state), values))
+        yield from _told(request, command, lambda session: _clip_job(command, session, _json(state), values))
 
     def see(state: str, preset: str, seed: int, prompt: str, request: gr.Request) -> Iterator[str]:
         yield from run(state, "draft", seed, prompt, request)
@@ -118,9 +125,14 @@ def _cancel(tab: str) -> gr.Button:
 
 def _on_click(go: gr.Button, cancel: gr.Button, run: Any, inputs: list[Any], told: gr.HTML, tab: str) -> None:
     hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    started = go.click(run, inputs, told, js=STATE % tab, trigger_mode="once", **QUEUE, **hidden)
-    started.then(None, js=DONE % tab)
-    cancel.click(stop, None, None, queue=False, **hidden)
+    page = "editor" if tab == "edit" else tab
+    started = go.click(run, inputs, told, js=STATE % page, trigger_mode="once", **QUEUE, **hidden)
+    started.then(None, js=DONE % page)
+
+    def end(request: gr.Request) -> None:
+        stop(request, tab)
+
+    cancel.click(end, None, None, js=CANCELLING % tab, queue=False, **hidden)
 
 
 def _json(state: str) -> dict[str, Any]:
@@ -138,10 +150,11 @@ def _clip_job(command: str, session: Session, state: dict[str, Any], options: di
     return recipe_job(command, session, inputs, {**options, **given})
 
 
-def _told(session: Session, make: Any) -> Iterator[str]:
+def _told(request: gr.Request, tab: str, make: Any) -> Iterator[str]:
     """A job's progress as HTML, to its end."""
+    session = session_of(request)
     try:
-        session.job = job = make(session)
+        session.jobs[job_key(request, tab)] = job = make(session)
         yield shown(Progress())
         for progress in job.follow():
             yield shown(progress)
@@ -162,7 +175,8 @@ def shown(progress: Progress) -> str:
     line = _escaped(" · ".join(words))
     return (
         f"<div class='mt-progress' data-state='running' data-done='{progress.done}'>"
-        f"<progress max='1' value='{share:.3f}' aria-label='progress'></progress><span>{line}</span>{picture}</div>"
+        f"{picture}<progress max='1' value='{share:.3f}' aria-label='progress'></progress>"
+        f"<span class='mt-line'>{line}</span></div>"
     )
 
 
@@ -180,11 +194,18 @@ def finished(facts: dict[str, Any]) -> str:
     return (
         f"<div class='mt-result' data-state='done' data-run='{facts['id']}'>"
         f"<p>Done in {sum(facts['seconds'].values()):.1f} s{figures} · "
-        f"<a href='{base}/recipe.zip' download>recipe folder</a> · "
-        f"<a href='{base}/{facts['shown']}' download>result</a></p>"
+        f"<a href='{base}/{facts['shown']}' download='{_escaped(_name(facts))}'>Download result</a> · "
+        f"<a href='{base}/recipe.zip' download>recipe folder</a>{'' if moving else COMPARE}{BACK}</p>"
+        f"<img class='mt-was' alt='the photo' src='/mtransfer/photo/{facts['photo']}' hidden>"
         f"<{tag} class='mt-made' src='{base}/{facts['shown']}'>{'</video>' if moving else ''}"
         f"{sheet if 'preview.png' in facts['files'] else ''}</div>"
     )
+
+
+def _name(facts: dict[str, Any]) -> str:
+    """What a result is called where it is saved: the photo, and what was done."""
+    shown = Path(facts["shown"])
+    return f"{Path(facts['of'].rpartition(' and ')[2]).stem}-{facts['kind']}{shown.suffix}"
 
 
 def _escaped(text: str) -> str:

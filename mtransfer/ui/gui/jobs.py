@@ -1,4 +1,7 @@
-"""A job in a thread of its own, told on: stage, step, energy, time left, the picture so far; stopped within a step."""
+"""A job in a thread of its own, told on: stage, step, energy, time left, the picture so far; stopped within a step.
+
+Who cancels is answered at once; the thread ends at its next report.
+"""
 
 import base64
 import contextlib
@@ -24,7 +27,7 @@ from mtransfer.jobs.recipe import Recipe
 from mtransfer.media.quantize import to_uint8
 from mtransfer.ui.gui.sessions import Session, Thing
 
-SEEN_EVERY_S, TOLD_EVERY_S, SEEN_PX = 0.7, 0.1, 256
+SEEN_EVERY_S, TOLD_EVERY_S, SEEN_PX = 0.7, 0.1, 512
 AT_WORK = threading.Lock()  # the models serve one job at a time, and one that was cancelled goes on to its next step
 INPUTS, RESULT = "inputs", "result"
 OURS = ("mask.png", "flow.npz", "recipe.toml")
@@ -72,7 +75,7 @@ class Job:
             self.cancel()  # nobody listens any longer
 
     def _latest(self) -> Progress | Exception | None:
-        told = self._told.get()
+        told = self._next()
         deadline_s = time.monotonic() + TOLD_EVERY_S
         while isinstance(told, Progress):
             try:
@@ -81,13 +84,18 @@ class Job:
                 break
         return told
 
+    def _next(self) -> Progress | Exception | None:
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return self._told.get(timeout=TOLD_EVERY_S)
+            self._check()
+
     def _work(self) -> None:
         from mtransfer.jobs.run_job import run_to_folder
 
         told: dict[str, Any] = {"report": self._report, "watch": self._watch}
         try:
-            with AT_WORK:
-                self._check()
+            with self._turn():
                 run_to_folder(self.recipe, self.home / RESULT, overwrite=False, metadata=True, **told)
             self.session.keep(Thing(self.name, "run", self.home, self._finished()))
             self._told.put(None)
@@ -98,6 +106,17 @@ class Job:
             self._told.put(error)
         finally:
             self.ended = True
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for the jobs before; who is cancelled waits no longer."""
+        while not AT_WORK.acquire(timeout=TOLD_EVERY_S):
+            self._check()
+        try:
+            self._check()
+            yield
+        finally:
+            AT_WORK.release()
 
     def _check(self) -> None:
         if self._cancelled.is_set():

@@ -45,7 +45,7 @@ class Session:
     things: dict[str, Thing] = field(default_factory=dict)
     stages: "OrderedDict[tuple[str, ...], Any]" = field(default_factory=OrderedDict)
     lock: Any = field(default_factory=threading.Lock)
-    job: Any = None
+    jobs: dict[str, Any] = field(default_factory=dict)  # the last of each page and tab
     shared: set[Path] = field(default_factory=set)  # files that Gradio keeps elsewhere
     hashes: set[str] = field(default_factory=set)  # Gradio's own names of this session
 
@@ -130,7 +130,7 @@ class Sessions:
                 session.folder.mkdir(parents=True, exist_ok=True)
             self._by_digest.move_to_end(digest)
             if len(self._by_digest) > MOST_SESSIONS:
-                idle = (key for key, one in self._by_digest.items() if one.job is None or one.job.ended)
+                idle = (key for key, one in self._by_digest.items() if all(job.ended for job in one.jobs.values()))
                 if (oldest := next(idle, digest)) != digest:
                     self._by_digest.pop(oldest).remove()
             return session

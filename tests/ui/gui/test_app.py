@@ -3,14 +3,18 @@
 import asyncio
 import base64
 import contextlib
+import functools
 import http.client
 import io
 import json
 import threading
+import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradio
 import gradio_client
 import httpx
 import numpy as np
@@ -24,6 +28,8 @@ from PIL import Image
 from mtransfer.errors import InputError
 from mtransfer.ui.gui import jobs, sessions
 from mtransfer.ui.gui.access import COOKIE, UPLOAD, Guard
+from mtransfer.ui.gui.api import stop
+from mtransfer.ui.gui.app import finished
 from mtransfer.ui.gui.forms import edit_job, recipe_job, scene_of
 from mtransfer.ui.gui.jobs import Cancelled
 from mtransfer.ui.gui.sessions import Session, Sessions
@@ -356,6 +362,46 @@ def test_a_job_tells_how_far_it_is_and_shows_the_picture(session, monkeypatch) -
     assert steps[-1].picture.startswith("data:image/jpeg;base64,")
 
 
+def _wait_until(holds: Callable[[], bool], most_s: float = 60.0) -> None:
+    deadline_s = time.monotonic() + most_s
+    while not holds():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+
+
+def test_a_job_that_waits_for_another_is_cancelled_at_once_and_the_other_goes_on(session) -> None:
+    waiting = edit_job(session.own, session.state, {"model": "embedded", "preset": "draft"})
+    with jobs.AT_WORK:  # another's job
+        told = waiting.follow()
+        threading.Timer(0.2, waiting.cancel).start()
+        begun_s = time.monotonic()
+        with pytest.raises(Cancelled):
+            list(told)
+        assert time.monotonic() - begun_s < 0.2 + 0.3
+        _wait_until(lambda: waiting.ended, 1.0)
+        assert jobs.AT_WORK.locked()
+    assert not waiting.home.exists()
+
+
+def test_a_page_cancels_its_own_tabs_job_and_no_other(session) -> None:
+    stopped: list[str] = []
+    for key in ("one/edit", "one/transfer", "two/edit"):
+        session.own.jobs[key] = SimpleNamespace(cancel=functools.partial(stopped.append, key), ended=False)
+    inner = SimpleNamespace(state=SimpleNamespace(session=session.own))
+    request = gradio.Request(request=inner, session_hash="one")
+    stop(request, "edit")
+    stop(request, "animate")
+    assert stopped == ["one/edit"]
+
+
+def test_a_result_is_saved_under_the_photos_name() -> None:
+    facts = {"id": "1", "shown": "edited.png", "files": [], "photo": "2", "metrics": {}, "seconds": {"warp": 1.0}}
+    assert "download='fish-edit.png'" in finished({**facts, "of": "fish.jpg", "kind": "edit"})
+    assert "download='b c-animate.mp4'" in finished(
+        {**facts, "of": "a.mov and b c.jpg", "kind": "animate", "shown": "animation.mp4"}
+    )
+
+
 def test_a_cancelled_job_stops_at_its_next_step_and_leaves_nothing(session) -> None:
     job = edit_job(session.own, session.state, {"model": "embedded"})
     done = []
@@ -368,6 +414,7 @@ def test_a_cancelled_job_stops_at_its_next_step_and_leaves_nothing(session) -> N
 
     with pytest.raises(Cancelled):
         listen()
+    _wait_until(lambda: job.ended)
     assert len(done) <= 2
     assert not job.home.exists()
     assert not [thing for thing in session.own.things.values() if thing.kind == "run"]
@@ -395,7 +442,7 @@ def test_the_visitor_who_was_idle_for_longest_makes_room(tmp_path, monkeypatch) 
     monkeypatch.setattr(sessions, "MOST_SESSIONS", 2)
     visitors = Sessions(tmp_path)
     busy, idle = visitors.of("a" * 32), visitors.of("b" * 32)
-    busy.job = SimpleNamespace(ended=False)
+    busy.jobs["page/edit"] = SimpleNamespace(ended=False)
     shared = save_picture(tmp_path / "shared.png", disc_photo())
     idle.shared.add(shared)
     visitors.of("c" * 32)

@@ -4,7 +4,9 @@ import { ask, get, picture, post, sources } from "/mtransfer/canvas/net.js";
 import { paint } from "/mtransfer/canvas/paint.js";
 import { backward, dragged, forward, fresh, handles, holds, isStill, pinPlaces } from "/mtransfer/canvas/shape.js";
 
+// What is said of a job stands in the picture's place.
 const CLICK_PX = 5, REACH_PX = 14, MOST_STEPS = 100, SETTLED_MS = 200;
+const TALLEST = 0.62;  // of the window: the rest is for tools and buttons
 
 class Editor {
   constructor(element) {
@@ -12,6 +14,7 @@ class Editor {
     this.part = Object.fromEntries([...element.querySelectorAll("[data-is]")].map((each) => [each.dataset.is, each]));
     this.photo = null; this.objects = []; this.active = -1; this.pin = -1; this.tool = "select";
     this.gesture = null; this.made = null; this.past = []; this.now = -1;
+    this.strokes = []; this.cursor = null; this.told = null;
     this.stats = { latencies: [], shown: 0 }; this.asking = false; this.again = false; this.turn = 0;
     sources("photo", this.part.file, this.part.samples, this.part.frame, (facts) => this.open(facts), (line) => this.tell(line));
     this.listen();
@@ -24,6 +27,7 @@ class Editor {
     canvas.addEventListener("pointerdown", (event) => this.down(event));
     canvas.addEventListener("pointermove", (event) => this.moved(event));
     for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, (event) => this.up(event));
+    canvas.addEventListener("pointerleave", () => { this.cursor = null; this.show(); });
     canvas.addEventListener("keydown", (event) => this.key(event));
     for (const button of this.root.querySelectorAll("[data-tool]")) button.onclick = () => this.use(button.dataset.tool);
     for (const button of this.root.querySelectorAll("[data-do]")) button.onclick = () => this[button.dataset.do]();
@@ -44,6 +48,7 @@ class Editor {
   }
 
   async open(facts, scene = null) {
+    this.back();
     this.photo = { ...facts, picture: await picture(`photo/${facts.id}`) };
     this.objects = scene || []; this.active = this.objects.length - 1; this.pin = -1;
     this.made = null; this.past = []; this.now = -1;
@@ -88,6 +93,20 @@ class Editor {
     this.commit();
   }
 
+  // Generate: where the picture is, its progress and its result are seen. Returns what is to be done.
+  begin() {
+    if (!this.told) {
+      this.told = document.querySelector("#mt-edit-told");
+      this.part.frame.append(this.told);
+      this.told.addEventListener("click", ({ target }) => { if (target.dataset.do === "back") this.back(); });
+    }
+    this.told.hidden = false;
+    this.part.frame.scrollIntoView({ block: "nearest" });
+    return this.state();
+  }
+
+  back() { if (this.told) this.told.hidden = true; }
+
   use(tool) { this.tool = tool; this.show(); }
 
   async select(at) {
@@ -113,6 +132,7 @@ class Editor {
 
   down(event) {
     if (!this.photo || event.button) return;
+    this.back();
     this.part.canvas.setPointerCapture(event.pointerId);
     const from = this.at(event);
     this.gesture = { kind: this.kindAt(from), from, to: from, points: [from], begun: this.object && { ...this.object.motion } };
@@ -145,7 +165,8 @@ class Editor {
 
   moved(event) {
     const gesture = this.gesture;
-    if (!gesture) return;
+    if (this.photo) this.cursor = this.at(event);
+    if (!gesture) { if (["brush", "erase"].includes(this.tool)) this.show(); return; }
     gesture.to = this.at(event);
     gesture.points.push(gesture.to);
     if (gesture.kind === "pin") {
@@ -169,14 +190,34 @@ class Editor {
     else if (kind === "select") {
       const box = [Math.min(from[0], to[0]), Math.min(from[1], to[1]), Math.max(from[0], to[0]), Math.max(from[1], to[1])];
       await this.select((far ? box : from).map((value) => value.toFixed(1)).join(","));
-    } else if (kind === "brush" || kind === "erase") await this.brushed(points, kind === "brush");
+    } else if (kind === "brush" || kind === "erase") this.brushed(points, kind === "brush");
     else if (kind !== "none") this.commit();
     this.show();
   }
 
-  async brushed(points, add) {
-    const mask = this.object ? this.object.mask.id : null, radius = Number(this.part.radius.value) * this.unit;
-    await this.attempt(async () => this.put(await ask("brush", { photo: this.photo.id, mask, points, radius, add })));
+  // Strokes are seen at once, and sent one after another: each continues the mask that the one before has left.
+  brushed(points, add) {
+    this.strokes.push({ points, add, radius: Number(this.part.radius.value) * this.unit, object: this.object });
+    if (this.strokes.length === 1) this.attempt(() => this.sendStrokes());
+  }
+
+  async sendStrokes() {
+    try {
+      while (this.strokes.length) {
+        const { points, add, radius, object } = this.strokes[0];
+        const motion = object && object.motion, size = motion ? motion.scale * Math.sqrt(motion.sx * motion.sy) : 1;
+        const there = object ? points.map((point) => backward(object, point)) : points;
+        const asked = { photo: this.photo.id, mask: object && object.mask.id, points: there, radius: radius / size, add };
+        const mask = await ask("brush", asked);
+        mask.picture = await picture(`mask/${mask.id}`);
+        const made = object || { mask, motion: fresh() };
+        if (object) object.mask = mask;
+        else { this.objects.push(made); this.active = this.objects.length - 1; }
+        this.strokes.shift();
+        for (const each of this.strokes) each.object = each.object || made;
+        this.commit();
+      }
+    } finally { this.strokes = []; this.show(); }
   }
 
   key(event) {
@@ -198,6 +239,8 @@ class Editor {
     } else if (motion && scales[event.key]) {
       motion.scale = Math.round(Math.min(20, Math.max(0.05, motion.scale * scales[event.key])) * 1000) / 1000;
       this.commit();
+    } else if (event.key === "Escape") {
+      if (this.gesture) { this.gesture = null; this.travel(0); } else this.back();
     } else if (event.key === "Delete") this.remove();
     else if (tools[letter]) this.use(tools[letter]);
     else return;
@@ -265,7 +308,7 @@ class Editor {
   fit() {
     if (!this.photo) return;
     const { canvas, frame } = this.part, { width, height } = this.photo;
-    const shown = Math.min(frame.clientWidth, Math.max(240, window.innerHeight * 0.68) * width / height);
+    const shown = Math.min(frame.clientWidth, Math.max(240, window.innerHeight * TALLEST) * width / height);
     const dense = Math.min(2, window.devicePixelRatio || 1);
     canvas.style.width = `${shown}px`;
     canvas.style.height = `${shown * height / width}px`;
@@ -278,13 +321,15 @@ class Editor {
     for (const button of this.root.querySelectorAll("[data-tool]")) button.setAttribute("aria-checked", button.dataset.tool === this.tool);
     this.fill();
     if (!this.photo) return;
+    const radius = Number(this.part.radius.value) * this.unit;
     const gesture = this.gesture, drawn = gesture && ["brush", "erase"].includes(gesture.kind);
     const box = gesture && gesture.kind === "select"
       ? [...gesture.from, gesture.to[0] - gesture.from[0], gesture.to[1] - gesture.from[1]] : null;
     paint(this.part.canvas, {
       photo: this.photo, objects: this.objects, active: this.active, pin: this.pin, tool: this.tool, unit: this.unit,
-      made: this.made, before: this.part.before.checked, box, stroke: drawn ? gesture.points : null,
-      radius: Number(this.part.radius.value) * this.unit,
+      made: this.made, before: this.part.before.checked, box, radius,
+      strokes: [...this.strokes, ...(drawn ? [{ points: gesture.points, radius }] : [])],
+      ring: ["brush", "erase"].includes(this.tool) ? this.cursor : null,
       tinted: ["select", "brush", "erase"].includes(this.tool) || this.objects.every(({ motion }) => isStill(motion)) && !this.made,
     });
   }

@@ -87,6 +87,12 @@ class Motion {
     };
   }
 
+  // Generate: what is said of it comes into sight.
+  begin() {
+    document.querySelector(`#mt-${this.command}-told`).scrollIntoView({ block: "nearest" });
+    return this.state();
+  }
+
   done() { document.dispatchEvent(new CustomEvent("mtransfer-made")); }
 }
 

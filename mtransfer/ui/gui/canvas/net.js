@@ -30,6 +30,15 @@ export function picture(path) {
   });
 }
 
+// A result's button that shows the photo in its place, and the result again.
+document.addEventListener("click", ({ target }) => {
+  if (target.dataset?.do !== "compare") return;
+  const result = target.closest(".mt-result"), before = target.getAttribute("aria-pressed") !== "true";
+  result.querySelector(".mt-was").hidden = !before;
+  result.querySelector(".mt-made").hidden = before;
+  target.setAttribute("aria-pressed", before);
+});
+
 // A file field, a list of samples and dropping a file: each ends in `took(facts)`.
 export function sources(kind, field, list, target, took, told) {
   const attempt = async (make) => { try { told(""); await took(await make()); } catch (error) { told(error.message); } };

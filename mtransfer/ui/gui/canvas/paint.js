@@ -17,7 +17,8 @@ export function paint(canvas, look) {
   }
   if (look.tinted) look.objects.forEach((object) => tint(context, object, photo, scale));
   if (look.box) { context.strokeStyle = INK; context.lineWidth = look.unit; context.strokeRect(...look.box); }
-  if (look.stroke) stroke(context, look.stroke, look.radius);
+  for (const each of look.strokes) stroke(context, each.points, each.radius);
+  if (look.ring) ring(context, look.ring, look);
   look.objects.forEach((object, index) => frame(context, object, look, index === look.active));
 }
 
@@ -42,6 +43,14 @@ function stroke(context, points, radius) {
   if (points.length === 1) context.lineTo(points[0][0] + 0.01, points[0][1]);
   context.stroke();
   context.restore();
+}
+
+function ring(context, [x, y], { radius, unit }) {
+  context.strokeStyle = INK;
+  context.lineWidth = 1.5 * unit;
+  context.beginPath();
+  context.arc(x, y, radius, 0, 2 * Math.PI);
+  context.stroke();
 }
 
 function frame(context, object, look, active) {
