@@ -130,7 +130,10 @@ def clip_frame(request: Request, name: str, frame: int) -> Response:
 
 @router.post("/select")
 async def select(request: Request) -> dict[str, Any]:
-    """The object at a point or in a box of a photo, or the one that stands out: {"photo", "at": "x,y" | "auto"}."""
+    """The object at a point or in a box of a photo, or the one that stands out: {"photo", "at": "x,y" | "auto"}.
+
+    With {"mask", "how": "add" | "remove"}: that mask with the object, or without it.
+    """
 
     def make(session: Session, values: dict[str, Any]) -> dict[str, Any]:
         name, at = str(values.get("photo")), str(values.get("at", "auto"))
@@ -141,7 +144,11 @@ async def select(request: Request) -> dict[str, Any]:
             subject = segment(found.image, at, found.alpha, flag="selected")
         except InputError as error:  # whose picture of a guess lies on the server
             raise InputError(str(error).partition(" (see ")[0]) from None
-        return keep_mask(session, subject.mask, name).facts
+        mask, how = subject.mask, values.get("how", "new")
+        if how != "new":
+            begun = mask_of(session, str(values.get("mask")), found.image)
+            mask = torch.maximum(begun, mask) if how == "add" else torch.minimum(begun, 1 - mask)
+        return keep_mask(session, mask, name).facts
 
     return dict(await _answer(request, make))
 

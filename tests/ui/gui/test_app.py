@@ -116,6 +116,27 @@ def test_a_stroke_that_is_none_is_refused_in_one_line(client, photo, points, rad
     assert (answer.status_code, "radius of at most" in answer.json()["error"]) == (400, True)
 
 
+@pytest.mark.parametrize(("how", "added"), [("add", True), ("remove", False)])
+def test_a_click_adds_an_object_to_a_mask_or_takes_it_off(client, photo, how, added) -> None:
+    name = uploaded(client, photo).json()["id"]
+    disc = client.post("/mtransfer/select", json={"photo": name, "at": AT}).json()["box"]
+    x, y = CENTRE_XY
+    stroke = {"photo": name, "mask": None, "points": [[8, 150], [x, y]], "radius": 4, "add": True}
+    drawn = client.post("/mtransfer/brush", json=stroke).json()
+    asked = {"photo": name, "at": AT, "mask": drawn["id"], "how": how}
+    left, top, right, _ = client.post("/mtransfer/select", json=asked).json()["box"]
+    assert left == drawn["box"][0]
+    assert (top == pytest.approx(disc[1], abs=2)) == added
+    assert (right == pytest.approx(disc[2], abs=2)) == added
+
+
+def test_a_click_changes_no_mask_that_is_not_there(client, photo) -> None:
+    name = uploaded(client, photo).json()["id"]
+    answer = client.post("/mtransfer/select", json={"photo": name, "at": AT, "mask": "x", "how": "add"})
+    assert answer.status_code == 400
+    assert "mask" in answer.json()["error"]
+
+
 def test_a_mask_on_the_server_cannot_be_selected(client, photo, tmp_path) -> None:
     name = uploaded(client, photo).json()["id"]
     mask = save_picture(tmp_path / "a,b.png", disc_photo())

@@ -109,9 +109,12 @@ class Editor {
 
   use(tool) { this.tool = tool; this.show(); }
 
-  async select(at) {
-    await this.attempt(async () => this.put(await ask("select", { photo: this.photo.id, at })));
-    if (this.object) this.use("move");
+  // Shift adds to the object that is chosen, alt removes from it, and both go on selecting.
+  async select(at, how = "new") {
+    const mask = this.object && this.object.mask.id, changes = mask && how !== "new";
+    const asked = { photo: this.photo.id, at, ...(changes ? { mask, how } : {}) };
+    await this.attempt(async () => this.put(await ask("select", asked)));
+    if (this.object && !changes) this.use("move");
   }
 
   async put(mask) {
@@ -189,7 +192,8 @@ class Editor {
     if (event.type === "pointercancel") this.travel(0);
     else if (kind === "select") {
       const box = [Math.min(from[0], to[0]), Math.min(from[1], to[1]), Math.max(from[0], to[0]), Math.max(from[1], to[1])];
-      await this.select((far ? box : from).map((value) => value.toFixed(1)).join(","));
+      const how = event.shiftKey ? "add" : event.altKey ? "remove" : "new";
+      await this.select((far ? box : from).map((value) => value.toFixed(1)).join(","), how);
     } else if (kind === "brush" || kind === "erase") this.brushed(points, kind === "brush");
     else if (kind !== "none") this.commit();
     this.show();
