@@ -267,6 +267,43 @@ def test_a_stroke_on_an_object_that_was_moved_lands_where_it_is_drawn(editor) ->
     assert 15 < editor.ask("editor.object.mask.box")[2] - box[2] < 50
 
 
+def test_shift_adds_what_is_clicked_to_the_mask_and_alt_takes_it_off(editor) -> None:
+    bird, mask = editor.ask("editor.object.mask.box"), editor.ask("editor.object.mask.id")
+    editor.tool("brush")
+    editor.drag((20, 20), (40, 20))
+    editor.until(f"editor.object.mask.id !== '{mask}' && editor.strokes.length === 0")
+    stroke_right = 40 + 2 * 16
+    for key, right in (("Alt", stroke_right), ("Shift", bird[2] + 5)):
+        mask = editor.ask("editor.object.mask.id")
+        editor.tool("select")
+        editor.page.keyboard.down(key)
+        editor.page.mouse.click(*editor.at(*CLICK_XY))
+        editor.page.keyboard.up(key)
+        editor.until(f"editor.object.mask.id !== '{mask}'")
+        box = editor.ask("editor.object.mask.box")
+        assert box[0] < 20
+        assert (right - 40) < box[2] < right
+    assert editor.ask("editor.objects.length") == 1
+    assert editor.ask("editor.tool") == "select"
+
+
+def test_a_photo_is_carried_to_the_other_tabs(editor) -> None:
+    editor.page.get_by_role("tab", name="Transfer").click()
+    editor.page.wait_for_function("window.mtransfer.transfer && window.mtransfer.transfer.facts.photo", timeout=WAIT_MS)
+    assert editor.page.evaluate("window.mtransfer.transfer.facts.photo.name") == SAMPLE
+
+
+def test_leaving_with_unsaved_work_asks(editor) -> None:
+    asked: list[str] = []
+    editor.page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    x, y = editor.middle()
+    editor.drag((x, y), (x + DRAG_PX, y))
+    editor.page.reload()
+    assert asked == ["beforeunload"]
+    editor.page.reload()
+    assert asked == ["beforeunload"]
+
+
 def test_escape_takes_a_drag_back(editor) -> None:
     x, y = editor.middle()
     editor.page.mouse.move(*editor.at(x, y))

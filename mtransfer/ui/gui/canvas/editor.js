@@ -16,7 +16,9 @@ class Editor {
     this.gesture = null; this.made = null; this.past = []; this.now = -1;
     this.strokes = []; this.cursor = null; this.told = null;
     this.stats = { latencies: [], shown: 0 }; this.asking = false; this.again = false; this.turn = 0;
-    sources("photo", this.part.file, this.part.samples, this.part.frame, (facts) => this.open(facts), (line) => this.tell(line));
+    sources("photo", this.part.file, this.part.samples, this.part.frame, {
+      took: (facts) => this.open(facts), told: (line) => this.tell(line), isEmpty: () => !this.photo,
+    });
     this.listen();
     new ResizeObserver(() => this.fit()).observe(this.part.frame);
     this.show();
@@ -369,12 +371,13 @@ class Editor {
     });
   }
 
-  done() { document.dispatchEvent(new CustomEvent("mtransfer-made")); }
+  done() { this.kept = this.now; document.dispatchEvent(new CustomEvent("mtransfer-made")); }
 }
 
 export function start(element) {
   const editor = new Editor(element);
   window.mtransfer = { ...window.mtransfer, editor };
+  window.addEventListener("beforeunload", (event) => { if (editor.now > 0 && editor.now !== editor.kept) event.preventDefault(); });
   editor.forward = forward;
   editor.handles = () => handles(editor.object, editor.unit);
 }

@@ -19,7 +19,11 @@ class Motion {
 
   take(kind) {
     const { [`${kind}-file`]: file, [`${kind}-samples`]: list, [`${kind}-view`]: view, [`${kind}-image`]: image } = this.part;
-    sources(kind, file, list, view, (facts) => this.open(kind, facts), (line) => { this.part.error.textContent = line; });
+    sources(kind, file, list, view, {
+      took: (facts) => this.open(kind, facts),
+      told: (line) => { this.part.error.textContent = line; },
+      isEmpty: () => !this.facts[kind],
+    });
     image.onclick = (event) => this.point(kind, event);
   }
 

@@ -39,9 +39,22 @@ document.addEventListener("click", ({ target }) => {
   target.setAttribute("aria-pressed", before);
 });
 
-// A file field, a list of samples and dropping a file: each ends in `took(facts)`.
-export function sources(kind, field, list, target, took, told) {
-  const attempt = async (make) => { try { told(""); await took(await make()); } catch (error) { told(error.message); } };
+const OPENED = "mtransfer-opened", opened = {};
+
+// A file field, a list of samples and dropping a file: each ends in `took(facts)`. What another tab has opened is taken
+// over where nothing is there yet, as `isEmpty` tells.
+export function sources(kind, field, list, target, { took, told, isEmpty }) {
+  const attempt = async (make) => {
+    try {
+      told("");
+      opened[kind] = await make();
+      await took(opened[kind]);
+      document.dispatchEvent(new CustomEvent(OPENED));
+    } catch (error) { told(error.message); }
+  };
+  const follow = () => { if (opened[kind] && isEmpty()) took(opened[kind]); };
+  document.addEventListener(OPENED, follow);
+  follow();
   field.addEventListener("change", () => {
     if (field.files.length) attempt(() => upload(kind, field.files[0]));
     field.value = "";
