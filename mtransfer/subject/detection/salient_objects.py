@@ -39,6 +39,7 @@ BETTER, MOST_OF_IT = 0.2, 0.4  # in quality, of a part that is meant instead of 
 SURELY_ONE, LARGEST = 0.85, 0.85  # quality of a mask far larger than what stands out; its area, of the picture
 SURE = 0.9  # saliency of what belongs to an object although MobileSAM leaves it out
 THIN = 0.01  # of the long side: what stands out beside an object and is thicker belongs to it
+BESIDE, DULL = 0.015, 0.03  # of the long side: beyond what stands out; mean saliency there, of what is no part of it
 LARGEST_HOLE = 0.1  # of an object, that is filled where it stands out
 APART = 0.2  # of a mask, that may lie in another object
 
@@ -86,12 +87,20 @@ def separated(picture: Picture, region: Region) -> list[Candidate]:
     clearest = max(parts, key=lambda each: each.quality, default=whole)
     if clearest.quality > whole.quality + BETTER and clearest.region.sum() > MOST_OF_IT * whole.region.sum():
         return [clearest]  # without the chair it sits on
-    sure = region & (picture.salient.values > SURE)
-    return [replace(whole, region=whole.region | _missed(whole.region, sure))]
+    values = picture.salient.values
+    kept = whole.region & ~_strayed(whole.region, region, values)
+    return [replace(whole, region=kept | _missed(kept, region & (values > SURE)))]
 
 
 def _seen(embedding: Embedding, region: Region) -> list[Candidate]:
     return [each for x, y in _spread_points(region) for each in embedding.at_point(x, y)]
+
+
+def _strayed(whole: Region, region: Region, values: Map) -> Region:
+    """What a mask holds beside what stands out, that does not stand out at all: dark ground by a dark sleeve."""
+    beside = whole & ~dilate(region, max(2, round(BESIDE * max(region.shape))))
+    strayed = [each for each in connected_parts(beside) if values[each].mean() < DULL]
+    return np.any(strayed, axis=0) if strayed else np.zeros_like(whole)
 
 
 def _missed(whole: Region, region: Region) -> Region:

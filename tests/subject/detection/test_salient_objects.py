@@ -3,7 +3,7 @@ import pytest
 from pictures_of_things import gradient, grey, ladybird_and_goldfish, noise, overlap, sample, two_birds
 
 from mtransfer.subject.detection.picture import Picture
-from mtransfer.subject.detection.salient_objects import find_objects
+from mtransfer.subject.detection.salient_objects import _strayed, find_objects
 from mtransfer.subject.regions import bounding_box
 
 
@@ -35,3 +35,15 @@ def test_where_nothing_stands_out_there_are_none(picture) -> None:
 def test_the_same_picture_gives_the_same_objects() -> None:
     one, other = (find_objects(Picture(sample("ladybird.jpg"))) for _ in range(2))
     assert all(np.array_equal(*pair) for pair in zip(one, other, strict=True))
+
+
+def test_what_a_mask_holds_of_dull_ground_beside_the_object_strays() -> None:
+    region, whole = np.zeros((100, 140), bool), np.zeros((100, 140), bool)
+    region[20:90, 20:60] = True
+    whole[20:90, 20:100] = True
+    values = np.where(region, 1.0, 0.0).astype(np.float32)
+    strayed = _strayed(whole, region, values)
+    assert strayed[:, 65:100].sum() == whole[:, 65:100].sum()
+    assert not (strayed & region).any()
+    values[:, 60:] = 0.08  # a flank in shadow
+    assert not _strayed(whole, region, values).any()
