@@ -27,6 +27,7 @@ SAMPLE, CLICK_XY, WIDTH = "wooden_bird.jpg", (430, 250), 768
 PHOTO = Path(__file__).parents[2] / "samples" / SAMPLE
 DRAG_PX = 40
 WAIT_MS = 120_000
+FADED_MS = 500  # until Gradio's transitions have ended
 LEAST_FPS = 10
 MOST_TO_CANCEL_S = 3.0
 FIGURES = Path(os.environ.get("MTRANSFER_GUI_FIGURES", os.devnull))
@@ -339,6 +340,34 @@ def test_buttons_and_result_are_in_sight(browser, gui_url, width, height) -> Non
     editor.page.get_by_role("button", name="Back to editing").click()
     assert not editor.page.locator(".mt-editor .mt-result").is_visible()
     assert editor.faults == []
+    editor.page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_contrast_headings_and_names_are_as_axe_asks(browser, gui_url, scheme) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    def faults() -> list[str]:
+        editor.page.wait_for_timeout(FADED_MS)
+        found = [each for each in Axe().run(editor.page).response["violations"] if each["impact"] != "minor"]
+        return [f"{each['id']}: {node['target']} {node['failureSummary']}" for each in found for node in each["nodes"]]
+
+    editor = Editor(browser, f"{gui_url}?__theme={scheme}")
+    assert faults() == []
+    for tab in ("Transfer", "Animate", "Gallery", "Edit"):
+        editor.page.get_by_role("tab", name=tab).click()
+        assert faults() == [], tab
+    editor.sample()
+    editor.select()
+    x, y = editor.middle()
+    editor.drag((x, y), (x + DRAG_PX, y))
+    assert faults() == []
+    editor.generate("draft")
+    editor.told("done")
+    assert faults() == []
+    editor.page.get_by_role("tab", name="Gallery").click()
+    editor.page.locator(".mt-run-card").first.wait_for(timeout=WAIT_MS)
+    assert faults() == []
     editor.page.context.close()
 
 

@@ -18,6 +18,13 @@ from mtransfer.ui.gui.sessions import Session, Sessions
 
 PRESETS = ["fast", "draft", "best"]
 MOST_WAITING = 32
+READABLE = {  # a contrast of at least 4.5
+    "block_title_text_color": "primary_700",
+    "button_primary_background_fill": "primary_600",
+    "button_primary_background_fill_hover": "primary_700",
+    "button_primary_background_fill_hover_dark": "primary_700",
+    "body_text_color_subdued": "neutral_600",
+}
 LOAD = "import('/mtransfer/canvas/%s').then((module) => module.start(element));"
 STATE = "(_, ...rest) => [JSON.stringify(window.mtransfer.%s.begin()), ...rest]"
 CANCELLING = (
@@ -38,7 +45,9 @@ def build_app(model: str = "auto", *, hosts: tuple[str, ...] = LOOPBACK, auth: s
     sessions = Sessions(root)
     inner = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     add_routes(inner)
-    theme = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    theme = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]).set(
+        **{name: f"*{hue}" for name, hue in READABLE.items()}
+    )
     css = (CANVAS / "page.css").read_text(encoding="utf-8")
     mounted = gr.mount_gradio_app(
         inner, _page(model), path="/", ssr_mode=False, footer_links=["api"], theme=theme, css=css, show_error=True
@@ -58,6 +67,7 @@ def serve(model: str, host: str, port: int, auth: str) -> None:
 
 def _page(model: str) -> gr.Blocks:
     with gr.Blocks(title="mtransfer", analytics_enabled=False, fill_width=True) as page:
+        gr.HTML("<h1 class='mt-title'>mtransfer: move what is in a photo</h1>", padding=False)
         with gr.Tabs():
             with gr.Tab("Edit"):
                 _edit_tab(model)
