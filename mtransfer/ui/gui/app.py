@@ -67,7 +67,7 @@ def serve(model: str, host: str, port: int, auth: str) -> None:
 
 def _page(model: str) -> gr.Blocks:
     with gr.Blocks(title="mtransfer", analytics_enabled=False, fill_width=True) as page:
-        gr.HTML("<h1 class='mt-title'>mtransfer: move what is in a photo</h1>", padding=False)
+        gr.HTML("<h1>mtransfer: move what is in a photo</h1>", elem_classes="mt-title", padding=False)
         with gr.Tabs():
             with gr.Tab("Edit"):
                 _edit_tab(model)
