@@ -60,7 +60,7 @@ def prepare_transfer(recipe: TransferRecipe | None = None, **options: Any) -> Pr
     with run.stage("retarget"):
         grey = None if recipe.strength_mask is None else read_mask(recipe.strength_mask, photo.image, grey=True)
         limit = recipe.stretch_limit
-        line = f"motion: smoothed where it stretched the subject by more than {limit:g}; --max-stretch 0 keeps it"
+        smoothed = f"motion: smoothed where it stretched the subject by more than {limit:g}; --max-stretch 0 keeps it"
         flow = retargeted(
             motion,
             subjects,
@@ -68,7 +68,7 @@ def prepare_transfer(recipe: TransferRecipe | None = None, **options: Any) -> Pr
             strength=recipe.strength,
             strength_mask=grey,
             max_stretch=limit,
-            on_smoothed=lambda: tell(line),
+            on_smoothed=lambda: tell(smoothed),
         )
         whole = together(photo, subjects)
         _, (tracked, *_) = subject_motion_px(motion.subjects[0], motion.field)

@@ -6,12 +6,12 @@ into an affine one, fitted robustly, and what is left; and that is smoothed over
 
 import math
 
+import cv2
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mtransfer.flow.warp import pixel_grid, sample
+from mtransfer.flow.warp import erode, pixel_grid, sample
 
 MOST_STRETCH = 1.6  # of a part in some direction, or one over it, against the whole subject
 MOST_SCALE = 2.5  # of the whole subject, which may come nearer
@@ -28,9 +28,9 @@ def limit_stretch(
 
     What stretches no more is returned as it is; so is every flow where `most` is 0.
     """
-    if not most or stretched_fraction(flow, mask, most) <= LEFT:
-        return flow
     coarse, inside = _coarse(flow, mask)
+    if not most or _fraction(coarse, inside, most) <= LEFT:
+        return flow
     linear, offset = _affine(coarse, inside)
     straight = _moved(coarse, _limited(linear, most), offset, inside)
     weight = inside.to(flow)[None, None]
@@ -57,7 +57,7 @@ def stretched_fraction(
 
 
 def _fraction(coarse: Float[Tensor, "1 2 h w"], inside: Bool[Tensor, "h w"], most: float) -> float:
-    deep = _without_rim(inside)
+    deep = erode(inside.to(coarse)[None, None], 1)[0, 0] > 0  # beyond its rim the flow is another's
     if not bool(deep.any()):
         return 0.0
     scale = _scale(_affine(coarse, inside)[0])
@@ -65,11 +65,6 @@ def _fraction(coarse: Float[Tensor, "1 2 h w"], inside: Bool[Tensor, "h w"], mos
     jacobian = torch.stack([across, down], dim=-1).permute(1, 2, 0, 3) + torch.eye(2).to(coarse)
     values = torch.linalg.svdvals(jacobian[deep]) / scale
     return float(((values[:, 0] > most) | (values[:, 1] < 1 / most)).float().mean())
-
-
-def _without_rim(inside: Bool[Tensor, "h w"]) -> Bool[Tensor, "h w"]:
-    """Pixels whose neighbours are inside too: beyond them the flow is another's."""
-    return ~(F.max_pool2d((~inside).float()[None], 3, stride=1, padding=1)[0] > 0)
 
 
 def _every(flow: Tensor) -> int:
@@ -91,7 +86,8 @@ def _affine(coarse: Tensor, inside: Tensor) -> tuple[Float[Tensor, "2 2"], Float
     vectors, weight = coarse[0][:, inside].T.double(), torch.ones_like(known[:, :1])
     solution = torch.zeros(3, 2).to(known)
     for _ in range(ROUNDS):
-        solution = torch.linalg.pinv(known * weight) @ (vectors * weight)
+        weighted = known.T * weight.square().T
+        solution = torch.linalg.pinv(weighted @ known) @ (weighted @ vectors)
         residual = (vectors - known @ solution).norm(dim=1, keepdim=True)
         weight = 1 / (1 + residual / residual.median().clamp_min(LEAST_PX))
     return (solution[:2].T + torch.eye(2).to(known)).to(coarse), solution[2].to(coarse)
@@ -117,9 +113,7 @@ def _moved(coarse: Tensor, linear: Tensor, offset: Tensor, inside: Tensor) -> Fl
 
 def _blurred(values: Float[Tensor, "1 C h w"], sigma_px: float) -> Float[Tensor, "1 C h w"]:
     """Gaussian blur, 0 outside."""
-    reach = max(1, math.ceil(3 * sigma_px))
-    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1).to(values) / max(sigma_px, 1e-3)).square())
-    kernel = (weights / weights.sum()).view(1, 1, 1, -1)
-    channels = values.transpose(0, 1)
-    across = F.conv2d(channels, kernel, padding=(0, reach))
-    return F.conv2d(across, kernel.transpose(2, 3), padding=(reach, 0)).transpose(0, 1)
+    side = 2 * max(1, math.ceil(3 * sigma_px)) + 1
+    channels = [channel.cpu().numpy() for channel in values[0]]
+    blurred = [cv2.GaussianBlur(each, (side, side), sigma_px, borderType=cv2.BORDER_CONSTANT) for each in channels]
+    return torch.stack([torch.from_numpy(each) for each in blurred])[None].to(values)

@@ -49,8 +49,9 @@ def browser() -> Iterator[object]:
 class Editor:
     """The page, in the photo's pixels."""
 
-    def __init__(self, browser, url: str, width: int = 1280, height: int = 900) -> None:
-        self.page = browser.new_context(viewport={"width": width, "height": height}).new_page()
+    def __init__(self, browser, url: str, width: int = 1280, height: int = 900, context=None) -> None:
+        context = context or browser.new_context(viewport={"width": width, "height": height})
+        self.page = context.new_page()
         self.faults: list[str] = []
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.goto(url)
@@ -375,11 +376,7 @@ def test_each_page_cancels_its_own_job(browser, gui_url) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     pages = []
     for _ in range(2):
-        editor = Editor.__new__(Editor)
-        editor.page, editor.faults = context.new_page(), []
-        editor.page.goto(gui_url)
-        editor.page.wait_for_function("window.mtransfer && window.mtransfer.editor", timeout=WAIT_MS)
-        editor.canvas = editor.page.locator(".mt-editor canvas")
+        editor = Editor(browser, gui_url, context=context)
         editor.sample()
         editor.select()
         x, y = editor.middle()

@@ -137,7 +137,8 @@ def _done(command: str, request: gr.Request, files: dict[str, str], values: dict
     session = session_of(request)
     try:
         inputs = {kind: _taken_in(session, path, kind) for kind, path in files.items()}
-        session.jobs[job_key(request, "api")] = job = recipe_job(command, session, inputs, values)
+        job = recipe_job(command, session, inputs, values)
+        session.begin(job_key(request, "api"), job)
         return _made(session, job)
     except Cancelled:
         raise gr.Error("cancelled", print_exception=False) from None

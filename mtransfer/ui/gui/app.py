@@ -164,7 +164,8 @@ def _told(request: gr.Request, tab: str, make: Any) -> Iterator[str]:
     """A job's progress as HTML, to its end."""
     session = session_of(request)
     try:
-        session.jobs[job_key(request, tab)] = job = make(session)
+        job = make(session)
+        session.begin(job_key(request, tab), job)
         yield shown(Progress())
         for progress in job.follow():
             yield shown(progress)

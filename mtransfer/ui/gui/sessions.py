@@ -45,7 +45,7 @@ class Session:
     things: dict[str, Thing] = field(default_factory=dict)
     stages: "OrderedDict[tuple[str, ...], Any]" = field(default_factory=OrderedDict)
     lock: Any = field(default_factory=threading.Lock)
-    jobs: dict[str, Any] = field(default_factory=dict)  # the last of each page and tab
+    jobs: dict[str, Any] = field(default_factory=dict)  # those under way, by page and tab
     shared: set[Path] = field(default_factory=set)  # files that Gradio keeps elsewhere
     hashes: set[str] = field(default_factory=set)  # Gradio's own names of this session
 
@@ -56,6 +56,11 @@ class Session:
         home = self.folder / name
         home.mkdir(parents=True)
         return name, home / (bare.lstrip(".")[-80:] or "file")
+
+    def begin(self, key: str, job: Any) -> None:
+        """Make a job known by its page and tab; what has ended is forgotten."""
+        with self.lock:
+            self.jobs = {known: each for known, each in self.jobs.items() if not each.ended} | {key: job}
 
     def keep(self, thing: Thing) -> Thing:
         """Make a thing known."""

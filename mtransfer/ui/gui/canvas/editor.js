@@ -4,7 +4,6 @@ import { ask, get, picture, post, sources } from "/mtransfer/canvas/net.js";
 import { paint } from "/mtransfer/canvas/paint.js";
 import { backward, dragged, forward, fresh, handles, holds, isStill, pinPlaces } from "/mtransfer/canvas/shape.js";
 
-// What is said of a job stands in the picture's place.
 const CLICK_PX = 5, REACH_PX = 14, MOST_STEPS = 100, SETTLED_MS = 200;
 const TALLEST = 0.62;  // of the window: the rest is for tools and buttons
 
