@@ -47,10 +47,21 @@ def test_a_pattern_goes_on_through_the_hole(size) -> None:
     assert error(filled, picture, where) < 0.25 * error(smooth, picture, where)
 
 
-def test_grain_stays_grain() -> None:
-    picture, where = grain(), hole()
+@pytest.mark.parametrize("size", [SIZE, 600], ids=["at working size", "beyond it"])
+def test_a_horizon_goes_on_through_the_hole(size) -> None:
+    ground = (torch.arange(size) > 0.55 * size).float().view(1, 1, size, 1)
+    picture, where = 0.3 + 0.4 * ground + 0.1 * grain(size), hole(size)
     filled = fill_exemplar(painted_red(picture, where), where)
-    assert 0.5 < gradient_energy(filled, where) / gradient_energy(picture, where) < 1.5
+    below = (filled - picture + 0.4 * ground).mean(dim=1, keepdim=True) > 0.2
+    wrong = (below != (ground > 0)) & (where > 0)
+    assert float(wrong.sum() / (where > 0).sum()) < 0.1
+
+
+@pytest.mark.parametrize("size", [SIZE, 600], ids=["at working size", "beyond it"])
+def test_grain_stays_grain(size) -> None:
+    picture, where = grain(size), hole(size)
+    filled = fill_exemplar(painted_red(picture, where), where)
+    assert 0.7 < gradient_energy(filled, where) / gradient_energy(picture, where) < 1.4
     smooth = push_pull(painted_red(picture, where), 1 - where)
     assert gradient_energy(smooth, where) < 0.2 * gradient_energy(picture, where)
 
