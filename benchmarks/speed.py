@@ -30,7 +30,7 @@ from mtransfer.flow.loading import load_flow_model
 from mtransfer.flow.raft import FlowNet, build_raft
 from mtransfer.sampling.composite import make_composite
 from mtransfer.sampling.context import SamplingContext
-from mtransfer.sampling.denoiser import Denoiser, Prompt
+from mtransfer.sampling.denoiser import Denoiser, Prompt, Text
 from mtransfer.sampling.guidance import MotionGuidance
 from mtransfer.sampling.loading import load_pipeline
 from mtransfer.sampling.pipeline import MotionGuidedPipeline
@@ -147,7 +147,7 @@ def _prompt(bench: Bench, settings: SamplerSettings) -> Prompt | None:
     if width is None:
         return None
     words = torch.zeros(1, 77, width, device=bench.photo.device, dtype=bench.pipe.unet.dtype)
-    return Prompt(words, words, settings.guidance_scale)
+    return Prompt(Text(words), Text(words), settings.guidance_scale)
 
 
 def plain(bench: Bench) -> Callable[[], Any]:
@@ -169,7 +169,7 @@ def plain(bench: Bench) -> Callable[[], Any]:
 def parts(bench: Bench) -> dict[str, Callable[[], Any]]:
     """The pieces of a guided evaluation as `fast` makes it, each alone."""
     plan, eps, guidance = _prepared(bench, SamplerSettings.from_preset("fast"))
-    z, t = plan.warped.detach(), plan.timesteps.t[0]
+    z, t, level = plan.warped.detach(), plan.timesteps.t[0], plan.timesteps.levels[0]
     image = bench.pipe.decode_for_guidance(z).detach()
 
     def decode_and_back() -> None:
@@ -181,7 +181,7 @@ def parts(bench: Bench) -> dict[str, Callable[[], Any]]:
         guidance(variable).total.sum().backward()
 
     return {
-        "denoiser": lambda: _without_graph(lambda: eps(z, t)),
+        "denoiser": lambda: _without_graph(lambda: eps(z, t, level)),
         "decoder, forward and backward": decode_and_back,
         "energy (RAFT in it), forward and backward": energy_and_back,
     }

@@ -22,7 +22,7 @@ from mtransfer.flow.warp import dilate, sample
 from mtransfer.sampling.composite import WarpComposite, blend, make_composite
 from mtransfer.sampling.context import SamplingContext, to_cells
 from mtransfer.sampling.ddim import HALF_PRECISION_SCALE, Anchor, sample_steps
-from mtransfer.sampling.denoiser import Denoiser
+from mtransfer.sampling.denoiser import Denoiser, Level
 from mtransfer.sampling.pipeline import MotionGuidedPipeline
 from mtransfer.sampling.settings import SamplerSettings
 
@@ -82,14 +82,14 @@ def drag(
 
     Nothing is drawn at random. Raises InputError when no point inside the frame moves far enough to be dragged.
     """
-    chosen = settings or (EMBEDDED if pipe.scheduler.config.prediction_type == "sample" else PUBLISHED)
+    chosen = settings or (EMBEDDED if pipe.refines else PUBLISHED)
     start, target = handle_points(flow, mask, chosen.handles)
     draft = make_composite(photo, flow, mask)
     loop = SamplerSettings.from_preset("paper", steps=chosen.steps, start_t=chosen.start_t)
     plan = SamplingContext(pipe, photo, draft, loop, None)
     eps = plan.denoiser(pipe.encode_prompt(prompt, "", 1.0))
     trajectory = plan.inverted(eps)
-    features = Features(eps, plan.timesteps.t[0], chosen.block)
+    features = Features(eps, plan.timesteps.t[0], plan.timesteps.levels[0], chosen.block)
     held = 1 - to_cells((draft.edit > 0).to(photo), plan.source)
     moved = _Drag(features, trajectory[0], held, photo.shape[-1], chosen)
     latents = moved.run(start, target)
@@ -132,15 +132,16 @@ class Features:
     """Calling it with latents [1,C,h,w] gives the output of one of the net's up blocks at step t; differentiable."""
 
     eps: Denoiser
-    t: int
+    t: float
+    level: Level
     block: int
 
     def __call__(self, z: Float[Tensor, "1 C h w"]) -> Float[Tensor, "1 K y x"]:
         found: list[Tensor] = []
-        blocks: Any = self.eps.unet.up_blocks
+        blocks: Any = self.eps.net.up_blocks
         hook = blocks[self.block].register_forward_hook(lambda *call: found.append(call[-1]))
         try:
-            self.eps(z, self.t)
+            self.eps(z, self.t, self.level)
         finally:
             hook.remove()
         return found[0].to(z)

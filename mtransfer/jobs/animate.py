@@ -143,7 +143,7 @@ def _stage(index: int, count: int) -> str:
 
 
 def _reporter(run: Run, index: int, count: int) -> Callback:
-    def report(pipe: Any, step: int, t: int, values: dict[str, Any]) -> None:
+    def report(pipe: Any, step: int, t: float, values: dict[str, Any]) -> None:
         energy = None if values["energy"] is None else float(values["energy"].total.sum())
         done = index * values["count"] + step + 1
         run.report(_stage(index, count), done, count * values["count"], energy)

@@ -229,7 +229,7 @@ def warn_of_no_generator(recipe: PhotoRecipe) -> None:
 def _reporter(jobs: Sequence[Prepared]) -> Callback:
     last: list[float | None] = [None] * len(jobs)
 
-    def report(pipe: Any, index: int, t: int, values: dict[str, Any]) -> None:
+    def report(pipe: Any, index: int, t: float, values: dict[str, Any]) -> None:
         if values["energy"] is not None:
             last[:] = values["energy"].total.tolist()
         for job, energy, x0 in zip(jobs, last, values["x0"].split(1), strict=True):

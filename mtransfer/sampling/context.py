@@ -15,8 +15,10 @@ from mtransfer.cache import remember
 from mtransfer.errors import InputError, ModelError
 from mtransfer.flow.estimator import FlowModel
 from mtransfer.flow.field import FlowField, resize
+from mtransfer.sampling.adapters.families import family_of, own_sigmas
+from mtransfer.sampling.adapters.noise_schedule import Timesteps, prediction_type, timesteps
 from mtransfer.sampling.composite import WarpComposite
-from mtransfer.sampling.ddim import Anchor, Callback, Guide, Step, Timesteps, ddim_timesteps, invert, sample_steps
+from mtransfer.sampling.ddim import Anchor, Callback, Guide, Step, invert, sample_steps
 from mtransfer.sampling.denoiser import Denoiser, Prompt
 from mtransfer.sampling.guidance import EnergyTerm, EnergyWeights, MotionGuidance
 from mtransfer.sampling.settings import SamplerSettings, guided
@@ -41,11 +43,13 @@ class SamplingContext:
     ) -> None:
         self.pipe, self.photo, self.draft, self.settings = pipe, photo, draft, settings
         self.generator, self.noise = generator, noise
-        self.timesteps: Timesteps = ddim_timesteps(pipe.scheduler.alphas_cumprod, settings.steps, settings.start_t)
         with torch.no_grad():
             self.source = pipe.encode_image(photo)
             self.warped = pipe.encode_image(draft.image)
             self.begun = self.warped if carried is None else pipe.encode_image((draft.image + carried).clamp(0, 1))
+        self.timesteps = timesteps_of(pipe, settings.steps, settings.start_t, self.source)
+        if settings.start in ("inverted", "own"):
+            self.timesteps = self.timesteps.without_fresh_noise()
 
     def denoiser(self, prompt: Prompt | None) -> Denoiser:
         """The pipeline's net, shown what this job knows of the picture."""
@@ -163,18 +167,18 @@ class SamplingContext:
         if self.settings.start == "own":
             own = self._own_trajectory(eps, tick)
             return own[0], [Anchor(outside, count, self.source, trajectory=own)]
-        noise, a_t = self.draw(), self.timesteps.alpha_bar[0]
+        noise, level = self.draw(), self.timesteps.levels[0]
         begun = {"warp": self.begun, "photo": self.source, "noise": torch.zeros_like(self.source)}
         subject = to_cells(self._held(), self.source, solid=True)
         anchors = [
             Anchor(outside, count, self.source, noise),
             Anchor(subject, round(self.settings.subject_until * count), self.warped, noise),
         ]
-        return a_t**0.5 * begun[self.settings.start] + (1 - a_t) ** 0.5 * noise, anchors
+        return level.alpha * begun[self.settings.start] + level.sigma * noise, anchors
 
     def inverted(self, eps: Denoiser, tick: Callable[[], None] = lambda: None) -> list[Tensor]:
         """The photo's latents at each timestep, from noise to image; from the cache where they were made before."""
-        key = {"net": _fingerprint(eps, self.source), "timesteps": self.timesteps.t}
+        key = {"net": _fingerprint(eps, self.source), "timesteps": self.timesteps.t, "levels": self.timesteps.levels}
         latents = remember(
             "inversion", key, lambda: {"z": torch.stack(_each(invert(eps, self.source, self.timesteps), tick)[::-1])}
         )
@@ -201,13 +205,18 @@ class SamplingContext:
 
 
 def build_denoiser(pipe: Any, latents: Tensor, prompt: Prompt | None, surround: Callable[[], Tensor]) -> Denoiser:
-    """The pipeline's net as eps(z, t); a net that inpaints gets the surround. Raises ModelError for other nets."""
-    unet, config = pipe.unet, pipe.scheduler.config
-    extra = unet.config.in_channels - latents.shape[1]
+    """The pipeline's net for latents like these; one that inpaints gets the surround. Raises ModelError for others."""
+    extra = pipe.input_channels - latents.shape[1]
     if extra not in (0, latents.shape[1] + 1):
-        raise ModelError(f"unet with {unet.config.in_channels} input channels does not fit the autoencoder")
-    alphas_cumprod = pipe.scheduler.alphas_cumprod
-    return Denoiser(unet, alphas_cumprod, config.prediction_type, prompt, surround() if extra else None)
+        raise ModelError(f"a net with {pipe.input_channels} input channels does not fit the autoencoder")
+    found = prediction_type(pipe.scheduler)
+    return Denoiser(pipe.net, family_of(pipe.net), found, prompt, surround() if extra else None)
+
+
+def timesteps_of(pipe: Any, steps: int, start_t: int, latents: Float[Tensor, "B C h w"]) -> Timesteps:
+    """The noise levels that a pipeline visits for latents like these."""
+    cells = (latents.shape[-2], latents.shape[-1])
+    return timesteps(pipe.scheduler, steps, start_t, cells, own_sigmas(pipe.net, steps))
 
 
 def nothing_known(latents: Float[Tensor, "B C h w"]) -> Float[Tensor, "B S h w"]:
@@ -216,9 +225,9 @@ def nothing_known(latents: Float[Tensor, "B C h w"]) -> Float[Tensor, "B S h w"]
 
 
 def unguided(eps: Denoiser, noise: Tensor, timesteps: Timesteps) -> Iterator[Tensor]:
-    """The latents at each timestep, from `noise` to the clean ones."""
+    """The latents at each timestep, from `noise` to the clean ones, nothing drawn on the way."""
     yield noise
-    for step in sample_steps(eps, noise, timesteps, draw=lambda: torch.zeros_like(noise)):
+    for step in sample_steps(eps, noise, timesteps.without_fresh_noise(), draw=lambda: torch.zeros_like(noise)):
         yield step.z
 
 
@@ -232,19 +241,19 @@ def _each(latents: Iterator[Tensor], tick: Callable[[], None]) -> list[Tensor]:
 
 def _fingerprint(eps: Denoiser, source: Tensor) -> str:
     """What an inversion depends on: the net (a few of each of its weights stand for all), prompt, surround, latents."""
-    weights = [values.detach().flatten() for _, values in sorted(eps.unet.named_parameters())]
+    weights = [values.detach().flatten() for _, values in sorted(eps.net.named_parameters())]
     weights = [values[:: max(1, len(values) // WEIGHTS_READ)] for values in weights]
-    prompt = [] if eps.prompt is None else [eps.prompt.positive]
+    prompt = [] if eps.prompt is None else [eps.prompt.positive.tokens]
     surround = [] if eps.surround is None else [eps.surround]
     digest = hashlib.sha256(f"{source.device.type} {eps.prediction_type}".encode())
-    for tensor in (*weights, eps.alphas_cumprod, source, *prompt, *surround):
+    for tensor in (*weights, source, *prompt, *surround):
         digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy().data)
     return digest.hexdigest()
 
 
 def _without_guidance(prompt: Prompt | None) -> Prompt | None:
-    return None if prompt is None else Prompt(prompt.positive, prompt.negative, 1.0)
+    return None if prompt is None else replace(prompt, scale=1.0)
 
 
 def to_cells(mask: Tensor, latents: Tensor, *, solid: bool = False) -> Tensor:

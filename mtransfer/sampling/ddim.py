@@ -1,7 +1,8 @@
 """The sampler's loop: DDIM steps, each repeated `recursions` times, pushed down an energy, parts of the latents held.
 
-It sees only eps(z, t), decode(z) and energy(image). As a generator it leaves progress, preview and cancelling to the
-caller. Algorithm 1 of Motion Guidance (arXiv 2401.18085); recursion after Universal Guidance (arXiv 2302.07121).
+It sees only what a denoiser finds in z, decode(z) and energy(image). As a generator it leaves progress, preview and
+cancelling to the caller. Algorithm 1 of Motion Guidance (arXiv 2401.18085); recursion after Universal Guidance (arXiv
+2302.07121).
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -13,37 +14,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mtransfer.errors import InputError
+from mtransfer.sampling.adapters.noise_schedule import Timesteps
+from mtransfer.sampling.denoiser import Estimate, Level
 from mtransfer.sampling.guidance import Energy
-from mtransfer.sampling.settings import visited
 
 # A power of 2, so that it changes no float32: the gradient of a mean over pixels is below float16's smallest number.
 HALF_PRECISION_SCALE = 4096.0
 
-NoiseEstimate = Callable[[Tensor, int], Tensor]  # eps(z_t, t)
+Denoise = Callable[[Tensor, float, Level], Estimate]  # of z, t and z's noise level
 # (pipe, step, t, values) after each evaluation, as diffusers' pipelines call it
-Callback = Callable[[Any, int, int, dict[str, Any]], dict[str, Any] | None]
-
-
-@dataclass(frozen=True)
-class Timesteps:
-    """The visited t, from noise to image, with alpha_bar at each and at the one after it."""
-
-    t: list[int]
-    alpha_bar: list[float]
-    alpha_bar_prev: list[float]
-
-
-def ddim_timesteps(alphas_cumprod: Float[Tensor, "T"], steps: int, start_t: int) -> Timesteps:
-    """`steps` uniform DDIM steps over the whole schedule, those up to `start_t` kept; the last goes to alpha_bar_0.
-
-    Raises InputError for more steps than the schedule has noise levels.
-    """
-    if steps > len(alphas_cumprod):
-        raise InputError(f"sampler.steps {steps}: the model knows {len(alphas_cumprod)} noise levels; ask for no more")
-    rising = visited(steps, start_t, len(alphas_cumprod))
-    alpha_bar = [float(alphas_cumprod[t]) for t in rising]
-    previous = [float(alphas_cumprod[0]), *alpha_bar[:-1]]
-    return Timesteps(rising[::-1], alpha_bar[::-1], previous[::-1])
+Callback = Callable[[Any, int, float, dict[str, Any]], dict[str, Any] | None]
 
 
 @dataclass(frozen=True)
@@ -59,11 +39,11 @@ class Anchor:
     noise: Tensor | None = None
     trajectory: Sequence[Tensor] | None = None
 
-    def at(self, step: int, alpha_bar: float, draw: Callable[[], Tensor]) -> Tensor:
+    def at(self, step: int, level: Level, draw: Callable[[], Tensor]) -> Tensor:
         if self.trajectory is not None:
             return self.trajectory[step]
         noise = draw() if self.noise is None else self.noise
-        return alpha_bar**0.5 * self.clean + (1 - alpha_bar) ** 0.5 * noise
+        return level.alpha * self.clean + level.sigma * noise
 
 
 @dataclass(frozen=True)
@@ -74,7 +54,7 @@ class Guide:
     decode: Callable[[Tensor], Tensor]  # latents -> image in [0,1]
     multipliers: Sequence[float]
     weight: float
-    clip: float = 0.0  # greatest norm of sqrt(1 - alpha_bar) G an image; 0: none
+    clip: float = 0.0  # greatest norm of sigma G an image; 0: none
     through_denoiser: bool = True
     scale_by_noise_norm: bool = False  # weight counts in sizes of the noise estimate instead of absolutely
 
@@ -88,12 +68,12 @@ class Step:
     z: Tensor
     x0: Tensor  # the clean estimate before guidance
     energy: Energy | None
-    guidance_norm: Tensor = field(default_factory=lambda: torch.zeros(1))  # [B], of sqrt(1 - alpha_bar) G, clipped
-    noise_norm: Tensor = field(default_factory=lambda: torch.zeros(1))  # [B], of the updated eps
+    guidance_norm: Tensor = field(default_factory=lambda: torch.zeros(1))  # [B], of sigma G, clipped
+    noise_norm: Tensor = field(default_factory=lambda: torch.zeros(1))  # [B], of the updated noise
 
 
 def sample_steps(
-    eps: NoiseEstimate,
+    denoise: Denoise,
     z: Tensor,
     timesteps: Timesteps,
     *,
@@ -106,38 +86,45 @@ def sample_steps(
 
     Latents sent back take the place of that evaluation's.
     """
-    for index, (t, a_t, a_prev) in enumerate(
-        zip(timesteps.t, timesteps.alpha_bar, timesteps.alpha_bar_prev, strict=True)
-    ):
+    steps = zip(timesteps.t, timesteps.levels, timesteps.after, timesteps.fresh, strict=True)
+    for index, (t, level, after, fresh) in enumerate(steps):
         guided = guide if guide is not None and guide.multipliers[index] else None
         for recursion in range(recursions):
             for anchor in anchors:
                 if index < anchor.until:
-                    z = z + anchor.mask * (anchor.at(index, a_t, draw) - z)
-            noise, x0, energy, push = _evaluate(eps, z, t, a_t, guided, index)
-            noise = noise - push
-            z_prev = a_prev**0.5 * _clean(z, noise, a_t) + (1 - a_prev) ** 0.5 * noise
-            again = recursion + 1 < recursions
-            z = (a_t / a_prev) ** 0.5 * z_prev + (1 - a_t / a_prev) ** 0.5 * draw() if again else z_prev
-            sent = yield Step(index, recursion, z, x0, energy, _norm(push), _norm(noise))
+                    z = z + anchor.mask * (anchor.at(index, level, draw) - z)
+            found, energy, push = _evaluate(denoise, z, t, level, guided, index)
+            noise, clean = found.noise - push, found.clean
+            if energy is not None:
+                clean = clean + level.sigma / level.alpha * push
+            if recursion + 1 < recursions:
+                z = _noised_again(after.alpha * clean + after.sigma * noise, after, level, draw)
+            else:
+                z = after.alpha * clean + (after.sigma**2 - fresh**2) ** 0.5 * noise
+                z = z + fresh * draw() if fresh else z
+            sent = yield Step(index, recursion, z, found.clean, energy, _norm(push), _norm(noise))
             z = z if sent is None else sent
 
 
+def _noised_again(z: Tensor, after: Level, level: Level, draw: Callable[[], Tensor]) -> Tensor:
+    """From the noise level after a step back to that before it, by fresh noise."""
+    kept = level.alpha / after.alpha
+    return kept * z + (level.sigma**2 - (kept * after.sigma) ** 2) ** 0.5 * draw()
+
+
 def invert(
-    eps: NoiseEstimate, clean: Float[Tensor, "B C h w"], timesteps: Timesteps
+    denoise: Denoise, clean: Float[Tensor, "B C h w"], timesteps: Timesteps
 ) -> Iterator[Float[Tensor, "B C h w"]]:
-    """DDIM inversion (Song et al., arXiv 2010.02502): yields the latents at each timestep, from image to noise."""
+    """DDIM inversion (Song et al., arXiv 2010.02502): yields the latents at each timestep, from image to noise.
+
+    Where flow is matched it is the reversed ODE.
+    """
     z = clean
-    reversed_steps = zip(timesteps.t[::-1], timesteps.alpha_bar[::-1], timesteps.alpha_bar_prev[::-1], strict=True)
-    for t, a_next, a_t in reversed_steps:
+    for t, level, now in zip(timesteps.t[::-1], timesteps.levels[::-1], timesteps.after[::-1], strict=True):
         with torch.no_grad():
-            noise = eps(z, t)
-            z = a_next**0.5 * _clean(z, noise, a_t) + (1 - a_next) ** 0.5 * noise
+            noise = denoise(z, t, level).noise
+            z = level.alpha * (z - now.sigma * noise) / now.alpha + level.sigma * noise
         yield z
-
-
-def _clean(z: Tensor, noise: Tensor, a_t: float) -> Tensor:
-    return (z - (1 - a_t) ** 0.5 * noise) / a_t**0.5
 
 
 def _norm(values: Tensor) -> Tensor:
@@ -145,16 +132,17 @@ def _norm(values: Tensor) -> Tensor:
 
 
 def _evaluate(
-    eps: NoiseEstimate, z: Tensor, t: int, a_t: float, guide: Guide | None, index: int
-) -> tuple[Tensor, Tensor, Energy | None, Tensor]:
-    """The noise estimate, the clean estimate, its energy, and sqrt(1 - alpha_bar) G."""
+    denoise: Denoise, z: Tensor, t: float, level: Level, guide: Guide | None, index: int
+) -> tuple[Estimate, Energy | None, Tensor]:
+    """What is in z, the energy of its clean part, and sigma G."""
+    guide = guide if level.alpha > 0 else None  # in pure noise there is no image to guide
     through = guide is not None and guide.through_denoiser
     with torch.set_grad_enabled(through):
         variable = z.detach().requires_grad_(through)
-        noise = eps(variable, t)
-        x0 = _clean(variable, noise, a_t)
+        found = denoise(variable, t, level)
+        x0 = found.clean
     if guide is None:
-        return noise, x0, None, torch.zeros_like(noise)
+        return found, None, torch.zeros_like(found.noise)
     with torch.enable_grad():
         if not through:
             variable = x0 = x0.detach().requires_grad_(True)
@@ -166,11 +154,11 @@ def _evaluate(
             )
         (gradient,) = torch.autograd.grad(HALF_PRECISION_SCALE * energy.total.sum(), variable)
     gradient = gradient / HALF_PRECISION_SCALE
-    noise = noise.detach()
+    found = Estimate(found.noise.detach(), x0.detach())
     if not through:
-        gradient = gradient / a_t**0.5  # d x0 / d z_t with the noise estimate held
-    push = -guide.weight * guide.multipliers[index] * (1 - a_t) ** 0.5 * gradient
-    return noise, x0.detach(), _detached(energy), _limit(push, noise, guide)
+        gradient = gradient / level.alpha  # d x0 / d z_t with the noise estimate held
+    push = -guide.weight * guide.multipliers[index] * level.sigma * gradient
+    return found, _detached(energy), _limit(push, found.noise, guide)
 
 
 def _limit(push: Tensor, noise: Tensor, guide: Guide) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DModel
+from torch import nn
 
 from mtransfer import catalog
 from mtransfer.catalog import WEIGHTS
@@ -27,16 +28,16 @@ def load_pipeline(
     with without_bars():
         pipe = _embedded(dtype) if model == "embedded" else _pretrained(model, dtype)
     pipe.set_progress_bar_config(disable=True)
-    for part in (pipe.vae, pipe.unet, pipe.text_encoder):
-        if part is not None:
+    for part in pipe.components.values():
+        if isinstance(part, nn.Module):
             part.requires_grad_(False)  # guidance differentiates images, never weights
     if low_memory:
         pipe.save_memory()
     pipe.to(device)
-    if device.type == "cuda":  # where convolutions run on tensor cores
+    if device.type == "cuda" and pipe.unet is not None:  # where convolutions run on tensor cores
         pipe.unet.to(memory_format=torch.channels_last)
     if compiled:
-        pipe.unet.compile()
+        pipe.net.compile()
     return pipe
 
 

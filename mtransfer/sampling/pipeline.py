@@ -6,27 +6,26 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DiffusionPipeline
+from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from mtransfer.errors import InputError, ModelError
+from mtransfer.errors import InputError
 from mtransfer.flow.estimator import FlowModel
 from mtransfer.flow.warp import moved_region
+from mtransfer.sampling.adapters.families import family_of, is_distilled
+from mtransfer.sampling.adapters.noise_schedule import prediction_type, takes_few_steps, usable_scheduler
 from mtransfer.sampling.composite import WarpComposite, blend, make_composite
-from mtransfer.sampling.context import SamplingContext, build_denoiser, nothing_known, unguided
-from mtransfer.sampling.ddim import Callback, ddim_timesteps
+from mtransfer.sampling.context import SamplingContext, build_denoiser, nothing_known, timesteps_of, unguided
+from mtransfer.sampling.ddim import Callback
 from mtransfer.sampling.denoiser import Denoiser, Prompt
 from mtransfer.sampling.guidance import Energy, EnergyTerm, MotionGuidance
 from mtransfer.sampling.settings import SIDE_MULTIPLE, SamplerSettings
 
 OutputType = Literal["pil", "pt", "np"]
-SCHEDULE = (
-    *("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas"),
-    *("prediction_type", "rescale_betas_zero_snr"),
-)
+ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2", "tokenizer_3")
 
 
 @dataclass
@@ -43,14 +42,16 @@ class MotionGuidedOutput(BaseOutput):
 
 
 class MotionGuidedPipeline(DiffusionPipeline):
-    """Motion-guided sampling with any denoiser of Stable Diffusion's layout, or one without text.
+    """Motion-guided sampling with any denoiser of the known families, or one without text.
 
-    `vae`, `unet` and `scheduler` as in diffusers; without `tokenizer` and `text_encoder` it takes no prompt. A
-    `guidance_vae`, such as TAESD (diffusers' AutoencoderTiny), decodes what guidance looks at; the result is the vae's.
+    `vae`, `unet` or `transformer`, and `scheduler` as in diffusers; `encoders` are the family's `tokenizer`,
+    `text_encoder` and further ones: without a `text_encoder` it takes no prompt. A `guidance_vae`, such as TAESD
+    (diffusers' AutoencoderTiny), decodes what guidance looks at; the result is the vae's. Raises ModelError for a
+    scheduler that is not known here.
     """
 
-    _optional_components = ["tokenizer", "text_encoder", "guidance_vae"]  # noqa: RUF012 - diffusers reads it off the class
-    model_cpu_offload_seq = "text_encoder->unet->vae"
+    _optional_components = ["unet", "transformer", *ENCODERS, "guidance_vae"]  # noqa: RUF012 - diffusers reads it off the class
+    model_cpu_offload_seq = "text_encoder->text_encoder_2->text_encoder_3->unet->transformer->vae"
 
     def __init__(
         self,
@@ -60,16 +61,38 @@ class MotionGuidedPipeline(DiffusionPipeline):
         tokenizer: Any = None,
         text_encoder: Any = None,
         guidance_vae: Any = None,
+        transformer: Any = None,
+        tokenizer_2: Any = None,
+        text_encoder_2: Any = None,
+        tokenizer_3: Any = None,
+        text_encoder_3: Any = None,
     ) -> None:
         super().__init__()
         self.register_modules(
             vae=vae,
             unet=unet,
-            scheduler=as_ddim(scheduler),
+            scheduler=usable_scheduler(scheduler),
             tokenizer=tokenizer,
             text_encoder=text_encoder,
             guidance_vae=guidance_vae,
+            transformer=transformer,
+            tokenizer_2=tokenizer_2,
+            text_encoder_2=text_encoder_2,
+            tokenizer_3=tokenizer_3,
+            text_encoder_3=text_encoder_3,
         )
+
+    @property
+    def net(self) -> Any:
+        """The denoising net."""
+        return self.unet if self.transformer is None else self.transformer
+
+    @property
+    def input_channels(self) -> int:
+        """Those of the net, a patch of cells counted once."""
+        channels = int(self.net.config.in_channels)
+        packed = self.transformer is not None and channels == 4 * self.vae.config.latent_channels
+        return channels // 4 if packed else channels
 
     @property
     def takes_prompt(self) -> bool:
@@ -78,7 +101,7 @@ class MotionGuidedPipeline(DiffusionPipeline):
     @property
     def refines(self) -> bool:
         """Whether the net is the embedded one, which predicts what to add to a warp."""
-        return bool(self.scheduler.config.prediction_type == "sample")
+        return prediction_type(self.scheduler) == "sample"
 
     def __call__(
         self,
@@ -128,6 +151,8 @@ class MotionGuidedPipeline(DiffusionPipeline):
     def _resolved(self, settings: SamplerSettings | None, *, guided: bool) -> SamplerSettings:
         """The settings as they are for this pipeline's net, which is `guided` by what the caller gave."""
         settings = settings or SamplerSettings.from_preset("fast")
+        if takes_few_steps(self.scheduler):
+            settings = settings.for_few_steps()
         return settings.for_embedded() if self.refines and not guided else settings.for_any_model()
 
     def _guidance(
@@ -173,7 +198,7 @@ class MotionGuidedPipeline(DiffusionPipeline):
         noise = torch.randn(like.shape, generator=generator, device=device).to(like)
         text = self.encode_prompt(prompt, negative_prompt, settings.guidance_scale)
         eps = build_denoiser(self, like, text, lambda: nothing_known(like))
-        timesteps = ddim_timesteps(self.scheduler.alphas_cumprod, max(1, settings.steps), 1000)
+        timesteps = timesteps_of(self, max(1, self._resolved(settings, guided=True).steps), 1000, like)
         for done, latents in enumerate(unguided(eps, noise, timesteps)):  # noqa: B007 - the last are the image
             on_step(done, len(timesteps.t))
         return self.decode_latents(latents).clamp(0, 1), noise
@@ -188,58 +213,38 @@ class MotionGuidedPipeline(DiffusionPipeline):
         """Trade time for memory: one image at a time through the autoencoder, activations of the net computed twice."""
         if hasattr(self.vae, "enable_slicing"):
             self.vae.enable_slicing()
-        self.unet.enable_gradient_checkpointing()
+        self.net.enable_gradient_checkpointing()
 
     def encode_image(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
-        """Latents of an image in [0,1]: the mode of the autoencoder's distribution, scaled."""
+        """Latents of an image in [0,1]: the mode of the autoencoder's distribution, shifted and scaled."""
         encoded = self.vae.encode((2 * image - 1).to(self.vae.dtype)).latent_dist.mode()
-        return (encoded * self.vae.config.scaling_factor).float()
+        return ((encoded - _shift_of(self.vae)) * self.vae.config.scaling_factor).to(image)
 
     def decode_latents(self, z: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:
         """The image in [0,1] (not clamped) of latents; differentiable."""
-        decoded = self.vae.decode((z / self.vae.config.scaling_factor).to(self.vae.dtype)).sample
-        return decoded.float() / 2 + 0.5
+        return self._decoded(self.vae, z)
 
     def decode_for_guidance(self, z: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:
         """As `decode_latents`, by the cheaper decoder where there is one."""
-        if self.guidance_vae is None:
-            return self.decode_latents(z)
-        small = self.guidance_vae
-        return small.decode((z / small.config.scaling_factor).to(small.dtype)).sample.float() / 2 + 0.5
+        return self._decoded(self.guidance_vae or self.vae, z)
+
+    def _decoded(self, vae: Any, z: Tensor) -> Tensor:
+        decoded = vae.decode((z / vae.config.scaling_factor + _shift_of(vae)).to(vae.dtype)).sample
+        return decoded.to(z) / 2 + 0.5
 
     def encode_prompt(self, prompt: str, negative_prompt: str, scale: float) -> Prompt | None:
-        """The embeddings of both prompts, for a net that takes text; else None."""
+        """The texts of both prompts, for a net that takes text; else None. Without a prompt nothing is guided by it."""
         if not self.takes_prompt:
             return None
-        positive, negative = (self._embed(text) for text in (prompt, negative_prompt))
-        return Prompt(positive, negative, scale)
-
-    @torch.no_grad()
-    def _embed(self, text: str) -> Tensor:
-        tokens = self.tokenizer(
-            text,
-            padding="max_length",
-            max_length=self.tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
-        )
-        embeddings: Tensor = self.text_encoder(tokens.input_ids.to(self._execution_device))[0]
-        return embeddings
+        positive, negative = family_of(self.net).encode(self, prompt, negative_prompt)
+        if is_distilled(self.net):
+            return Prompt(positive, negative, 1.0, distilled_scale=scale)
+        return Prompt(positive, negative, scale if prompt or negative_prompt else 1.0)
 
 
-def as_ddim(scheduler: Any) -> DDIMScheduler:
-    """The noise schedule of any of diffusers' schedulers, for DDIM.
-
-    All is named: `from_config` puts this class's defaults in place of values that an object has by default, and clips
-    samples, which ruins latents. Raises ModelError for a scheduler that has no such schedule.
-    """
-    config = dict(scheduler.config)
-    if "beta_start" not in config:
-        raise ModelError(
-            f"scheduler {type(scheduler).__name__}: has no noise schedule that DDIM takes; use another model"
-        )
-    schedule = {name: config[name] for name in SCHEDULE if name in config}
-    return DDIMScheduler(**schedule, clip_sample=False, thresholding=False, set_alpha_to_one=False, steps_offset=1)
+def _shift_of(vae: Any) -> float:
+    """What is taken off latents before they are scaled; 0 for autoencoders that know no such thing."""
+    return float(vae.config.get("shift_factor") or 0)
 
 
 def _drafts(photo: Tensor, flow: Tensor, mask: Tensor, background: Tensor | None) -> WarpComposite:

@@ -12,6 +12,7 @@ from mtransfer.errors import InputError
 PACKAGE = Path(__file__).parents[1]
 SIDE_MULTIPLE = 64  # pixels: what every net here can halve as often as it does
 TRAINED = 1000  # noise levels of the schedule that settings count in
+FEW_STEPS = 8  # that nets distilled to few steps are asked for at most
 SMALLEST_LOOK_PX = 32  # at which guidance still sees something
 # What only guidance has: who sets one of them wants to be guided.
 OF_GUIDANCE = {
@@ -102,6 +103,10 @@ class SamplerSettings(BaseModel):
         """These settings with those of the embedded net in place."""
         own = self.embedded.model_dump(exclude_none=True)
         return self.model_copy(update={**own, "embedded": EmbeddedChanges()})
+
+    def for_few_steps(self) -> Self:
+        """These settings for a net distilled to few steps, which is not guided by its prompt."""
+        return self.model_copy(update={"steps": min(self.steps, FEW_STEPS), "guidance_scale": 1.0})
 
     def for_any_model(self) -> Self:
         """These settings without those of the embedded net."""

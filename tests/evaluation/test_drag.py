@@ -11,7 +11,8 @@ from mtransfer.evaluation.drag import EMBEDDED, PUBLISHED, Features, _Drag, at, 
 from mtransfer.evaluation.metrics import flow_error
 from mtransfer.flow.field import FlowField, affine_flow, resize, translate_flow
 from mtransfer.flow.loading import load_flow_model
-from mtransfer.sampling.denoiser import Denoiser
+from mtransfer.sampling.adapters.stable_diffusion import StableDiffusion
+from mtransfer.sampling.denoiser import Denoiser, Level
 from mtransfer.sampling.loading import load_pipeline
 
 CPU = torch.device("cpu")
@@ -74,8 +75,8 @@ def test_the_features_are_the_nets_own_and_nothing_is_left_hooked() -> None:
     pipe = load_pipeline("embedded", CPU, torch.float32)
     block, seen = pipe.unet.up_blocks[-1], []
     handle = block.register_forward_hook(lambda *call: seen.append(call[-1]))
-    eps = Denoiser(pipe.unet, pipe.scheduler.alphas_cumprod, "sample", surround=torch.rand(1, 49, 16, 16))
-    found = Features(eps, 100, -1)(torch.rand(1, 48, 16, 16))
+    eps = Denoiser(pipe.unet, StableDiffusion(), "sample", surround=torch.rand(1, 49, 16, 16))
+    found = Features(eps, 100, Level(0.8, 0.6), -1)(torch.rand(1, 48, 16, 16))
     handle.remove()
     assert torch.equal(found, seen[0])
     assert not block._forward_hooks

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from noise_model import predicting_noise
 from torch import Tensor
 
 from mtransfer.errors import InputError
-from mtransfer.sampling.ddim import Anchor, Guide, Step, Timesteps, ddim_timesteps, invert, sample_steps
+from mtransfer.sampling.adapters.noise_schedule import Timesteps, ddim_timesteps
+from mtransfer.sampling.ddim import Anchor, Guide, Step, invert, sample_steps
 from mtransfer.sampling.guidance import EnergyWeights, MotionGuidance
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -72,7 +74,7 @@ def run(toy: Toy) -> list[Step]:
     trajectory = toy.g.get("cached_latents")
     return list(
         sample_steps(
-            toy.eps,
+            predicting_noise(toy.eps),
             toy.g["z_start"],
             ddim_timesteps(toy.g["alphas_cumprod"], int(toy.g["steps"]), 1000),
             draw=lambda: next(noises),
@@ -136,8 +138,8 @@ def test_inversion_comes_back_where_it_started() -> None:
         return 0.3 * torch.tanh(F.conv2d(z, toy.g["W_eps"], padding=1))
 
     clean = toy.g["source_latent"]
-    start = list(invert(gentle, clean, timesteps))[-1]
-    back = list(sample_steps(gentle, start, timesteps, draw=lambda: torch.zeros_like(clean)))[-1].z
+    start = list(invert(predicting_noise(gentle), clean, timesteps))[-1]
+    back = list(sample_steps(predicting_noise(gentle), start, timesteps, draw=lambda: torch.zeros_like(clean)))[-1].z
     assert (back - clean).norm() < 0.05 * clean.norm()
 
 
@@ -148,8 +150,8 @@ def test_timesteps_of_the_paper() -> None:
     assert whole.t[0] == 999
     assert whole.t[-1] == 1
     assert len(whole.t) == 500
-    assert whole.alpha_bar_prev[-1] == pytest.approx(float(bars[0]))
-    assert whole.alpha_bar_prev[:-1] == whole.alpha_bar[1:]
+    assert whole.after[-1].alpha ** 2 == pytest.approx(float(bars[0]))
+    assert whole.after[:-1] == whole.levels[1:]
     assert ddim_timesteps(bars, 50, 400).t == [t for t in ddim_timesteps(bars, 50, 1000).t if t <= 400]
 
 
@@ -174,11 +176,16 @@ def test_more_steps_than_noise_levels_are_refused(steps, trained) -> None:
 def test_gradient_at_x0_is_that_through_a_constant_denoiser() -> None:
     """With eps independent of z both gradients are the same by the chain rule."""
     toy = Toy("paper_noise")
-    noise, timesteps = torch.randn(1, 4, 8, 8, generator=torch.manual_seed(0)), Timesteps([400], [0.3], [0.5])
+    noise, timesteps = (
+        torch.randn(1, 4, 8, 8, generator=torch.manual_seed(0)),
+        Timesteps.from_alpha_bar([400], [0.3], [0.5]),
+    )
 
     def one(through: bool) -> Tensor:
         guide = Guide(toy.guidance(), toy.decode, [1.0], weight=20.0, through_denoiser=through)
-        steps = sample_steps(lambda z, t: noise + 0 * z, toy.g["z_start"], timesteps, draw=lambda: noise, guide=guide)
+        steps = sample_steps(
+            predicting_noise(lambda z, t: noise + 0 * z), toy.g["z_start"], timesteps, draw=lambda: noise, guide=guide
+        )
         return next(iter(steps)).z
 
     torch.testing.assert_close(one(True), one(False), rtol=1e-5, atol=1e-6)
@@ -187,9 +194,15 @@ def test_gradient_at_x0_is_that_through_a_constant_denoiser() -> None:
 def test_relative_guidance_has_the_asked_share_of_the_noise_estimate() -> None:
     toy = Toy("paper_noise")
     guide = Guide(toy.guidance(), toy.decode, [1.0], weight=0.25, through_denoiser=False, scale_by_noise_norm=True)
-    timesteps = Timesteps([400], [0.3], [0.5])
+    timesteps = Timesteps.from_alpha_bar([400], [0.3], [0.5])
     plain = toy.eps(toy.g["z_start"], 400).norm()
-    step = next(iter(sample_steps(toy.eps, toy.g["z_start"], timesteps, draw=lambda: toy.g["noise"][0], guide=guide)))
+    step = next(
+        iter(
+            sample_steps(
+                predicting_noise(toy.eps), toy.g["z_start"], timesteps, draw=lambda: toy.g["noise"][0], guide=guide
+            )
+        )
+    )
     assert step.guidance_norm.item() == pytest.approx(0.25 * plain.item(), rel=1e-5)
 
 
@@ -200,7 +213,15 @@ def test_the_greatest_norm_bounds_relative_guidance_too() -> None:
     )
     drawn = toy.g["noise"][0]
     step = next(
-        iter(sample_steps(toy.eps, toy.g["z_start"], Timesteps([400], [0.3], [0.5]), draw=lambda: drawn, guide=guide))
+        iter(
+            sample_steps(
+                predicting_noise(toy.eps),
+                toy.g["z_start"],
+                Timesteps.from_alpha_bar([400], [0.3], [0.5]),
+                draw=lambda: drawn,
+                guide=guide,
+            )
+        )
     )
     assert step.guidance_norm.item() == pytest.approx(0.5, rel=1e-5)
 
@@ -216,20 +237,28 @@ def test_guidance_that_leaves_all_bounds_is_said_to(relative) -> None:
     guide = Guide(
         toy.guidance(), decode, [1.0, 1.0, 1.0], weight=1e38, through_denoiser=False, scale_by_noise_norm=relative
     )
-    timesteps = Timesteps([600, 400, 200], [0.2, 0.4, 0.6], [0.4, 0.6, 0.9])
+    timesteps = Timesteps.from_alpha_bar([600, 400, 200], [0.2, 0.4, 0.6], [0.4, 0.6, 0.9])
     with pytest.raises(InputError, match=r"^sampler.weight 1e\+38: "):
-        list(sample_steps(toy.eps, toy.g["z_start"], timesteps, draw=lambda: toy.g["noise"][0], guide=guide))
+        list(
+            sample_steps(
+                predicting_noise(toy.eps), toy.g["z_start"], timesteps, draw=lambda: toy.g["noise"][0], guide=guide
+            )
+        )
 
 
 def test_an_anchor_lets_go_when_its_time_is_over() -> None:
     held = Anchor(torch.ones(1, 1, 2, 2), until=1, clean=torch.full((1, 1, 2, 2), 3.0), noise=torch.zeros(1, 1, 2, 2))
-    timesteps = Timesteps([600, 300], [0.25, 0.64], [0.64, 1.0])
+    timesteps = Timesteps.from_alpha_bar([600, 300], [0.25, 0.64], [0.64, 1.0])
     seen: list[Tensor] = []
 
     def eps(z: Tensor, t: int) -> Tensor:
         seen.append(z)
         return torch.zeros_like(z)
 
-    list(sample_steps(eps, torch.zeros(1, 1, 2, 2), timesteps, draw=lambda: torch.zeros(1), anchors=[held]))
+    list(
+        sample_steps(
+            predicting_noise(eps), torch.zeros(1, 1, 2, 2), timesteps, draw=lambda: torch.zeros(1), anchors=[held]
+        )
+    )
     assert torch.allclose(seen[0], torch.full((1, 1, 2, 2), 1.5))
     assert torch.allclose(seen[1], torch.full((1, 1, 2, 2), 2.4))

@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mtransfer.sampling.denoiser import Denoiser, Prompt
+from mtransfer.sampling.adapters.stable_diffusion import StableDiffusion
+from mtransfer.sampling.denoiser import Denoiser, Level, Prompt, Text
 
 BARS = torch.tensor([0.99, 0.6, 0.2])
 T = 1
+LEVEL = Level(float(BARS[T]) ** 0.5, float(1 - BARS[T]) ** 0.5)
 
 
 class Net(nn.Module):
@@ -34,8 +36,8 @@ def latents(count: int = 1) -> Tensor:
     return torch.randn(count, 4, 6, 5, generator=torch.Generator().manual_seed(0))
 
 
-def text(value: float) -> Tensor:
-    return torch.full((1, 7, 3), value)
+def text(value: float) -> Text:
+    return Text(torch.full((1, 7, 3), value))
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
@@ -47,26 +49,36 @@ def test_the_noise_is_found_from_whatever_is_predicted(prediction_type) -> None:
         "v_prediction": a_t**0.5 * noise - (1 - a_t) ** 0.5 * clean,
         "sample": clean,
     }
-    found = Denoiser(Net(predicted[prediction_type]), BARS, prediction_type)(z, T)
-    torch.testing.assert_close(found, noise, rtol=1e-4, atol=1e-5)
+    found = Denoiser(Net(predicted[prediction_type]), StableDiffusion(), prediction_type)(z, T, LEVEL)
+    torch.testing.assert_close(found.noise, noise, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.clean, clean, rtol=1e-4, atol=1e-5)
+
+
+def test_flow_that_is_predicted_gives_both_at_every_level() -> None:
+    clean, noise = latents(), torch.randn(1, 4, 6, 5, generator=torch.Generator().manual_seed(1))
+    for sigma in (1.0, 0.7, 0.01):
+        z = (1 - sigma) * clean + sigma * noise
+        found = Denoiser(Net(noise - clean), StableDiffusion(), "flow")(z, T, Level(1 - sigma, sigma))
+        torch.testing.assert_close(found.noise, noise)
+        torch.testing.assert_close(found.clean, clean)
 
 
 def test_a_net_without_text_is_given_none() -> None:
     net = Net()
-    assert torch.equal(Denoiser(net, BARS, "epsilon")(latents(), T), latents())
+    assert torch.equal(Denoiser(net, StableDiffusion(), "epsilon")(latents(), T, LEVEL).noise, latents())
     assert [given for _, given in net.calls] == [None]
 
 
 def test_scale_1_runs_the_prompt_alone() -> None:
     net = Net()
-    found = Denoiser(net, BARS, "epsilon", Prompt(text(2.0), text(-1.0), 1.0))(latents(2), T)
+    found = Denoiser(net, StableDiffusion(), "epsilon", Prompt(text(2.0), text(-1.0), 1.0))(latents(2), T, LEVEL).noise
     torch.testing.assert_close(found, latents(2) + 2)
     assert [len(full) for full, _ in net.calls] == [2]
 
 
 def test_guidance_goes_past_the_prompt_in_one_pass() -> None:
     net = Net()
-    found = Denoiser(net, BARS, "epsilon", Prompt(text(2.0), text(-1.0), 3.0))(latents(2), T)
+    found = Denoiser(net, StableDiffusion(), "epsilon", Prompt(text(2.0), text(-1.0), 3.0))(latents(2), T, LEVEL).noise
     torch.testing.assert_close(found, latents(2) - 1 + 3 * 3)
     ((full, given),) = net.calls
     assert len(full) == 4
@@ -77,7 +89,7 @@ def test_guidance_goes_past_the_prompt_in_one_pass() -> None:
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 def test_extra_channels_go_to_every_row(scale) -> None:
     net, surround = Net(), torch.rand(1, 5, 6, 5)
-    Denoiser(net, BARS, "epsilon", Prompt(text(2.0), text(-1.0), scale), surround)(latents(2), T)
+    Denoiser(net, StableDiffusion(), "epsilon", Prompt(text(2.0), text(-1.0), scale), surround)(latents(2), T, LEVEL)
     ((full, _),) = net.calls
     assert full.shape[1] == 9
     assert all(torch.equal(row[4:], surround[0]) for row in full)
@@ -85,10 +97,10 @@ def test_extra_channels_go_to_every_row(scale) -> None:
 
 def test_a_net_in_half_precision_gets_its_own_type_and_gives_back_ours() -> None:
     net = Net(dtype=torch.bfloat16)
-    found = Denoiser(net, BARS, "v_prediction", Prompt(text(2.0), text(-1.0), 3.0), torch.rand(1, 5, 6, 5))(
-        latents(), T
-    )
-    assert found.dtype == torch.float32
+    found = Denoiser(
+        net, StableDiffusion(), "v_prediction", Prompt(text(2.0), text(-1.0), 3.0), torch.rand(1, 5, 6, 5)
+    )(latents(), T, LEVEL)
+    assert found.noise.dtype == found.clean.dtype == torch.float32
     ((full, given),) = net.calls
     assert given is not None
     assert full.dtype == given.dtype == torch.bfloat16

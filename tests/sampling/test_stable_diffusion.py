@@ -19,18 +19,21 @@ from diffusers import (
     SchedulerMixin,
     TCDScheduler,
 )
+from noise_model import predicting_noise
 from PIL import Image
 from shifted_photo import SIZE, Shift, flow, photo, quiet, sampled, settings
 from tiny_sd import add_safety_checker, build_tiny_sd
 from transformers import CLIPTextModel
 
 from mtransfer.errors import ModelError
+from mtransfer.sampling.adapters.noise_schedule import Timesteps, as_ddim, ddim_timesteps
+from mtransfer.sampling.adapters.stable_diffusion import StableDiffusion
 from mtransfer.sampling.context import _fingerprint
-from mtransfer.sampling.ddim import Guide, Timesteps, ddim_timesteps, sample_steps
-from mtransfer.sampling.denoiser import Denoiser, Prompt
+from mtransfer.sampling.ddim import Guide, sample_steps
+from mtransfer.sampling.denoiser import Denoiser, Level, Prompt
 from mtransfer.sampling.guidance import Energy
 from mtransfer.sampling.loading import load_pipeline
-from mtransfer.sampling.pipeline import MotionGuidedPipeline, as_ddim
+from mtransfer.sampling.pipeline import MotionGuidedPipeline
 
 KITE = Path(__file__).parents[2] / "samples" / "kite.jpg"
 CPU = torch.device("cpu")
@@ -123,8 +126,8 @@ def test_the_text_encoder_has_its_weights(pipe, tiny_sd) -> None:
     assert tokens[0, 0] == 188
     wanted = encoder(tokens).last_hidden_state
     found = pipe.encode_prompt("a kite", "", 4.0)
-    torch.testing.assert_close(found.positive, wanted, rtol=1e-4, atol=1e-5)
-    assert (found.negative - wanted).abs().max() > 0.01
+    torch.testing.assert_close(found.positive.tokens, wanted, rtol=1e-4, atol=1e-5)
+    assert (found.negative.tokens - wanted).abs().max() > 0.01
 
 
 def test_weights_that_would_be_unpickled_are_refused(build, tmp_path, capsys) -> None:
@@ -152,15 +155,20 @@ def test_the_guided_estimate_goes_from_the_negative_prompt_past_the_prompt(pipe)
     prompt = pipe.encode_prompt("a kite", "rain", 3.0)
     with torch.no_grad():
         against, towards = (
-            pipe.unet(z, t, encoder_hidden_states=text).sample for text in (prompt.negative, prompt.positive)
+            pipe.unet(z, t, encoder_hidden_states=text.tokens).sample for text in (prompt.negative, prompt.positive)
         )
-        found = denoiser(pipe, prompt)(z, t)
+        found = denoiser(pipe, prompt)(z, t, level(pipe, t)).noise
     assert (towards - against).abs().max() > 1e-5
     torch.testing.assert_close(found, against + 3 * (towards - against), rtol=1e-4, atol=1e-5)
 
 
 def denoiser(pipe: MotionGuidedPipeline, prompt: Prompt) -> Denoiser:
-    return Denoiser(pipe.unet, pipe.scheduler.alphas_cumprod, pipe.scheduler.config.prediction_type, prompt)
+    return Denoiser(pipe.unet, StableDiffusion(), pipe.scheduler.config.prediction_type, prompt)
+
+
+def level(pipe: MotionGuidedPipeline, t: int) -> Level:
+    alpha_bar = float(pipe.scheduler.alphas_cumprod[t])
+    return Level(alpha_bar**0.5, (1 - alpha_bar) ** 0.5)
 
 
 def test_prompt_scale_and_seed_decide(pipe) -> None:
@@ -196,7 +204,7 @@ def test_inversion_takes_the_prompt_without_guidance_and_is_made_once(pipe, tmp_
 
 def test_an_inversion_belongs_to_all_of_a_nets_weights(pipe) -> None:
     latents = torch.zeros(1, 4, 16, 24)
-    eps = Denoiser(pipe.unet, pipe.scheduler.alphas_cumprod, "epsilon")
+    eps = Denoiser(pipe.unet, StableDiffusion(), "epsilon")
     before = _fingerprint(eps, latents)
     assert _fingerprint(eps, latents) == before
     fused = pipe.unet.mid_block.attentions[0].transformer_blocks[0].attn2.to_k.weight
@@ -224,10 +232,10 @@ def test_what_the_net_predicts_is_read_from_the_scheduler(prediction_type, build
     a_t = pipe.scheduler.alphas_cumprod[t]
     prompt = pipe.encode_prompt("a kite", "", 1.0)
     with torch.no_grad():
-        output = pipe.unet(z, t, encoder_hidden_states=prompt.positive).sample
+        output = pipe.unet(z, t, encoder_hidden_states=prompt.positive.tokens).sample
         pipe.scheduler.set_timesteps(1000)
         clean = pipe.scheduler.step(output, t, z).pred_original_sample
-        found = denoiser(pipe, prompt)(z, t)
+        found = denoiser(pipe, prompt)(z, t, level(pipe, t)).noise
     wanted = (z - a_t**0.5 * clean) / (1 - a_t) ** 0.5
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
     assert sampled(pipe).isfinite().all()
@@ -269,7 +277,13 @@ def test_small_gradients_survive_half_precision(tiny_sd) -> None:
     for dtype in (torch.float32, torch.float16):
         pipe = load_pipeline(str(tiny_sd), CPU, dtype)
         guide = Guide(faint, pipe.decode_latents, [1.0], weight=1e6, through_denoiser=False)
-        steps = sample_steps(lambda z, t: 0 * z, z, Timesteps([1], [0.5], [1.0]), draw=lambda: z, guide=guide)
+        steps = sample_steps(
+            predicting_noise(lambda z, t: 0 * z),
+            z,
+            Timesteps.from_alpha_bar([1], [0.5], [1.0]),
+            draw=lambda: z,
+            guide=guide,
+        )
         step = next(steps)
         pushes.append((step.z - step.x0).flatten())
     assert torch.cosine_similarity(*pushes, dim=0) > 0.999

@@ -1,0 +1,189 @@
+"""The noise levels that a sampling visits, of any scheduler: each as alpha and sigma, z = alpha x0 + sigma noise.
+
+Schedules that keep variance, and those that match flow (alpha = 1 - sigma), differ in their levels alone, so that all
+else is written once (Karras et al., arXiv 2206.00364).
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import torch
+from diffusers import (
+    DDIMScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    LCMScheduler,
+)
+from jaxtyping import Float
+from torch import Tensor
+
+from mtransfer.errors import InputError, ModelError
+from mtransfer.sampling.denoiser import Level
+from mtransfer.sampling.settings import TRAINED, visited
+
+SCHEDULE = (
+    *("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas"),
+    *("prediction_type", "rescale_betas_zero_snr"),
+)
+CLEAN = Level(1.0, 0.0)
+PATCH = 2  # cells a side that transformers take as one token
+
+
+@dataclass(frozen=True)
+class Timesteps:
+    """The visited t, from noise to image, with the noise level at each and at the one after it.
+
+    `fresh`: of the noise after each step, how much is newly drawn; none where sampling is deterministic.
+    """
+
+    t: list[float]
+    levels: list[Level]
+    after: list[Level]
+    fresh: list[float]
+
+    @classmethod
+    def deterministic(cls, t: list[float], levels: list[Level], after: list[Level]) -> Self:
+        return cls(t, levels, after, [0.0] * len(t))
+
+    @classmethod
+    def from_alpha_bar(cls, t: list[float], alpha_bar: list[float], alpha_bar_after: list[float]) -> Self:
+        """Of a schedule that keeps variance."""
+        return cls.deterministic(t, [_of(bar) for bar in alpha_bar], [_of(bar) for bar in alpha_bar_after])
+
+    def without_fresh_noise(self) -> Self:
+        """The same levels, nothing drawn on the way."""
+        return replace(self, fresh=[0.0] * len(self.t))
+
+    def at_most(self, t: float) -> Self:
+        """The steps whose t is at most this; the last one at least."""
+        first = min(sum(each > t for each in self.t), len(self.t) - 1)
+        return type(self)(self.t[first:], self.levels[first:], self.after[first:], self.fresh[first:])
+
+
+def usable_scheduler(scheduler: Any) -> Any:
+    """A model's scheduler as it is sampled here: as DDIM, but for those that match flow or are made for few steps.
+
+    Raises ModelError for a scheduler with no schedule that is known here.
+    """
+    if isinstance(scheduler, FlowMatchEulerDiscreteScheduler) or takes_few_steps(scheduler):
+        return scheduler
+    return as_ddim(scheduler)
+
+
+def as_ddim(scheduler: Any) -> DDIMScheduler:
+    """The noise schedule of any of diffusers' schedulers, for DDIM.
+
+    All is named: `from_config` puts this class's defaults in place of values that an object has by default, and clips
+    samples, which ruins latents. Raises ModelError for a scheduler that has no such schedule.
+    """
+    config = dict(scheduler.config)
+    if "beta_start" not in config:
+        raise ModelError(
+            f"scheduler {type(scheduler).__name__}: has no noise schedule that DDIM takes; use another model"
+        )
+    schedule = {name: config[name] for name in SCHEDULE if name in config}
+    return DDIMScheduler(**schedule, clip_sample=False, thresholding=False, set_alpha_to_one=False, steps_offset=1)
+
+
+def takes_few_steps(scheduler: Any) -> bool:
+    """Whether a scheduler is that of a net distilled to few steps: LCM, Turbo, Lightning."""
+    if isinstance(scheduler, LCMScheduler):
+        return True
+    euler = isinstance(scheduler, EulerDiscreteScheduler | EulerAncestralDiscreteScheduler)
+    return euler and scheduler.config.timestep_spacing == "trailing"
+
+
+def prediction_type(scheduler: Any) -> str:
+    """What the net of a scheduler predicts, as `Denoiser` names it."""
+    matches_flow = isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
+    return "flow" if matches_flow else str(scheduler.config.prediction_type)
+
+
+def timesteps(
+    scheduler: Any, steps: int, start_t: int, cells: tuple[int, int], sigmas: list[float] | None = None
+) -> Timesteps:
+    """`steps` over the whole schedule, those up to `start_t` of 1000 kept.
+
+    `cells`: rows and columns of the latents, by which some schedules shift; `sigmas`: those before a shift, where a
+    family has its own. Raises InputError for more steps than the schedule has noise levels.
+    """
+    if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
+        return _of_flow(scheduler, steps, start_t, cells, sigmas)
+    if isinstance(scheduler, LCMScheduler):
+        return _of_consistency(scheduler, steps, start_t)
+    if takes_few_steps(scheduler):
+        return _of_euler(scheduler, steps).at_most(start_t)
+    return ddim_timesteps(scheduler.alphas_cumprod, steps, start_t)
+
+
+def ddim_timesteps(alphas_cumprod: Float[Tensor, "T"], steps: int, start_t: int) -> Timesteps:
+    """`steps` uniform DDIM steps over the whole schedule, those up to `start_t` kept; the last goes to alpha_bar_0.
+
+    Raises InputError for more steps than the schedule has noise levels.
+    """
+    if steps > len(alphas_cumprod):
+        raise InputError(f"sampler.steps {steps}: the model knows {len(alphas_cumprod)} noise levels; ask for no more")
+    rising = visited(steps, start_t, len(alphas_cumprod))
+    alpha_bar = [float(alphas_cumprod[t]) for t in rising]
+    after = [float(alphas_cumprod[0]), *alpha_bar[:-1]]
+    return Timesteps.from_alpha_bar([*rising[::-1]], alpha_bar[::-1], after[::-1])
+
+
+def _of(alpha_bar: float) -> Level:
+    return Level(alpha_bar**0.5, (1 - alpha_bar) ** 0.5)
+
+
+def _of_flow(scheduler: Any, steps: int, start_t: int, cells: tuple[int, int], sigmas: list[float] | None) -> Timesteps:
+    """Rectified flow: alpha = 1 - sigma, t = 1000 sigma; it begins where Stable Diffusion is as noisy at `start_t`."""
+    own = FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)
+    shift = {"mu": _shift(own.config, cells)} if own.config.use_dynamic_shifting else {}
+    if sigmas is None:
+        own.set_timesteps(steps, **shift)
+    else:
+        own.set_timesteps(sigmas=sigmas, **shift)
+    levels = [Level(1 - float(sigma), float(sigma)) for sigma in own.sigmas]
+    found = Timesteps.deterministic([float(t) for t in own.timesteps], levels[:-1], levels[1:])
+    return found.at_most(TRAINED * _as_noisy(start_t))
+
+
+def _shift(config: Any, cells: tuple[int, int]) -> float:
+    """How far a schedule shifts to noise: linear in the tokens of a picture."""
+    tokens = (cells[0] // PATCH) * (cells[1] // PATCH)
+    slope = (config.max_shift - config.base_shift) / (config.max_image_seq_len - config.base_image_seq_len)
+    return float(config.base_shift + slope * (tokens - config.base_image_seq_len))
+
+
+def _as_noisy(start_t: int) -> float:
+    """The sigma of rectified flow with Stable Diffusion's ratio of noise to image at `start_t`."""
+    if start_t >= TRAINED:
+        return 1.0
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, TRAINED).square()
+    alpha, sigma = _of(float((1 - betas).cumprod(dim=0)[start_t]))
+    return sigma / (alpha + sigma)
+
+
+def _of_consistency(scheduler: LCMScheduler, steps: int, start_t: int) -> Timesteps:
+    """Latent consistency (Luo et al., arXiv 2310.04378): each step to a clean image, and back by noise drawn anew."""
+    own = LCMScheduler.from_config(scheduler.config)
+    share = max(start_t, 1) / TRAINED
+    most = max(1, int(own.config.original_inference_steps * share))
+    own.set_timesteps(min(steps, most), strength=max(share, 1 / own.config.original_inference_steps))
+    t = [int(each) for each in own.timesteps]
+    levels = [_of(float(own.alphas_cumprod[each])) for each in t]
+    after = [*levels[1:], CLEAN]
+    return Timesteps([float(each) for each in t], levels, after, [level.sigma for level in after])
+
+
+def _of_euler(scheduler: Any, steps: int) -> Timesteps:
+    """Euler steps of Turbo and Lightning; ancestral ones draw a part of the noise anew."""
+    own = type(scheduler).from_config(scheduler.config)
+    own.set_timesteps(steps)
+    ratios = [float(ratio) for ratio in own.sigmas]  # sigma / alpha
+    levels = [Level(1 / math.sqrt(1 + ratio**2), ratio / math.sqrt(1 + ratio**2)) for ratio in ratios]
+    fresh = [0.0] * (len(levels) - 1)
+    if isinstance(scheduler, EulerAncestralDiscreteScheduler):
+        pairs = zip(ratios[:-1], ratios[1:], levels[1:], strict=True)
+        fresh = [after.alpha * math.sqrt(to**2 * (ratio**2 - to**2)) / ratio for ratio, to, after in pairs]
+    return Timesteps([float(t) for t in own.timesteps], levels[:-1], levels[1:], fresh)
