@@ -18,7 +18,7 @@ from mtransfer.flow.field import FlowField, resize
 from mtransfer.sampling.adapters.families import family_of, own_sigmas
 from mtransfer.sampling.adapters.noise_schedule import Timesteps, prediction_type, timesteps
 from mtransfer.sampling.composite import WarpComposite
-from mtransfer.sampling.ddim import Anchor, Callback, Guide, Step, invert, sample_steps
+from mtransfer.sampling.ddim import Anchor, Callback, Guide, Step, invert, invert_ode, sample_steps
 from mtransfer.sampling.denoiser import Denoiser, Prompt
 from mtransfer.sampling.guidance import EnergyTerm, EnergyWeights, MotionGuidance
 from mtransfer.sampling.settings import SamplerSettings, guided
@@ -179,8 +179,9 @@ class SamplingContext:
     def inverted(self, eps: Denoiser, tick: Callable[[], None] = lambda: None) -> list[Tensor]:
         """The photo's latents at each timestep, from noise to image; from the cache where they were made before."""
         key = {"net": _fingerprint(eps, self.source), "timesteps": self.timesteps.t, "levels": self.timesteps.levels}
+        reverse = invert_ode if eps.prediction_type == "flow" else invert
         latents = remember(
-            "inversion", key, lambda: {"z": torch.stack(_each(invert(eps, self.source, self.timesteps), tick)[::-1])}
+            "inversion", key, lambda: {"z": torch.stack(_each(reverse(eps, self.source, self.timesteps), tick)[::-1])}
         )
         return list(latents["z"].to(self.source))
 

@@ -20,6 +20,7 @@ from mtransfer.sampling.guidance import Energy
 
 # A power of 2, so that it changes no float32: the gradient of a mean over pixels is below float16's smallest number.
 HALF_PRECISION_SCALE = 4096.0
+FIXED_POINT_ROUNDS = 3  # after which a step and its reverse agree to a thousandth
 
 Denoise = Callable[[Tensor, float, Level], Estimate]  # of z, t and z's noise level
 # (pipe, step, t, values) after each evaluation, as diffusers' pipelines call it
@@ -115,15 +116,27 @@ def _noised_again(z: Tensor, after: Level, level: Level, draw: Callable[[], Tens
 def invert(
     denoise: Denoise, clean: Float[Tensor, "B C h w"], timesteps: Timesteps
 ) -> Iterator[Float[Tensor, "B C h w"]]:
-    """DDIM inversion (Song et al., arXiv 2010.02502): yields the latents at each timestep, from image to noise.
-
-    Where flow is matched it is the reversed ODE.
-    """
+    """DDIM inversion (Song et al., arXiv 2010.02502): yields the latents at each timestep, from image to noise."""
     z = clean
     for t, level, now in zip(timesteps.t[::-1], timesteps.levels[::-1], timesteps.after[::-1], strict=True):
         with torch.no_grad():
             noise = denoise(z, t, level).noise
             z = level.alpha * (z - now.sigma * noise) / now.alpha + level.sigma * noise
+        yield z
+
+
+def invert_ode(
+    denoise: Denoise, clean: Float[Tensor, "B C h w"], timesteps: Timesteps
+) -> Iterator[Float[Tensor, "B C h w"]]:
+    """As `invert` where flow is matched: each Euler step reversed, the velocity taken where the step leads."""
+    z = clean
+    for t, level, now in zip(timesteps.t[::-1], timesteps.levels[::-1], timesteps.after[::-1], strict=True):
+        there = z
+        with torch.no_grad():
+            for _ in range(FIXED_POINT_ROUNDS):
+                found = denoise(there, t, level)
+                there = z + (level.sigma - now.sigma) * (found.noise - found.clean)
+        z = there
         yield z
 
 

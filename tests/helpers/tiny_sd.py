@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 TEXT_WIDTH = 16
 LATENTS = 4
@@ -41,10 +41,10 @@ def build_tiny_sd(
         scaling_factor=0.18215,
     )
     vae.save_pretrained(folder / "vae", safe_serialization=safetensors)
-    _unet(input_channels).save_pretrained(folder / "unet", safe_serialization=safetensors)
-    _text_encoder().save_pretrained(folder / "text_encoder")
+    build_unet(input_channels).save_pretrained(folder / "unet", safe_serialization=safetensors)
+    build_text_encoder().save_pretrained(folder / "text_encoder")
     _name_as_published(folder / "text_encoder" / "model.safetensors")
-    _write_tokenizer(folder / "tokenizer")
+    build_tokenizer(folder / "tokenizer")
     _scheduler(prediction_type).save_pretrained(folder / "scheduler")
     (folder / "model_index.json").write_text(json.dumps(INDEX))
     return folder
@@ -60,19 +60,20 @@ def add_safety_checker(folder: Path) -> None:
     )
 
 
-def _unet(input_channels: int) -> UNet2DConditionModel:
-    return UNet2DConditionModel(
-        sample_size=64,
-        in_channels=input_channels,
-        out_channels=LATENTS,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=4,
-        norm_num_groups=4,
-    )
+def build_unet(input_channels: int, **more: Any) -> UNet2DConditionModel:
+    sizes: dict[str, Any] = {
+        "sample_size": 64,
+        "in_channels": input_channels,
+        "out_channels": LATENTS,
+        "block_out_channels": (8, 16),
+        "layers_per_block": 1,
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+        "cross_attention_dim": TEXT_WIDTH,
+        "attention_head_dim": 4,
+        "norm_num_groups": 4,
+    }
+    return UNet2DConditionModel(**{**sizes, **more})
 
 
 def _scheduler(prediction_type: str) -> PNDMScheduler:
@@ -87,7 +88,7 @@ def _scheduler(prediction_type: str) -> PNDMScheduler:
     )
 
 
-def _text_encoder() -> CLIPTextModel:
+def build_text_encoder(kind: Any = CLIPTextModel) -> Any:
     vocabulary = len(_vocabulary())
     config = CLIPTextConfig(
         vocab_size=vocabulary,
@@ -99,8 +100,9 @@ def _text_encoder() -> CLIPTextModel:
         bos_token_id=vocabulary - 2,
         eos_token_id=vocabulary - 1,
         pad_token_id=vocabulary - 1,
+        projection_dim=TEXT_WIDTH,
     )
-    return CLIPTextModel(config).eval()
+    return kind(config).eval()
 
 
 def _name_as_published(path: Path) -> None:
@@ -114,8 +116,8 @@ def _vocabulary() -> list[str]:
     return [*letters, *(f"{letter}</w>" for letter in letters), START, END]
 
 
-def _write_tokenizer(folder: Path) -> None:
-    """Byte-pair encoding with no merges: every letter is a token."""
+def build_tokenizer(folder: Path) -> CLIPTokenizer:
+    """Byte-pair encoding with no merges, written into `folder`: every letter is a token."""
     _write(folder / "vocab.json", {token: number for number, token in enumerate(_vocabulary())})
     (folder / "merges.txt").write_text("#version: 0.2\n")
     special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
@@ -124,6 +126,7 @@ def _write_tokenizer(folder: Path) -> None:
         folder / "tokenizer_config.json",
         {**special, "model_max_length": 77, "do_lower_case": True, "tokenizer_class": "CLIPTokenizer"},
     )
+    return CLIPTokenizer.from_pretrained(folder)
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:

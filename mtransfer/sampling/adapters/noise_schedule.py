@@ -177,13 +177,17 @@ def _of_consistency(scheduler: LCMScheduler, steps: int, start_t: int) -> Timest
 
 
 def _of_euler(scheduler: Any, steps: int) -> Timesteps:
-    """Euler steps of Turbo and Lightning; ancestral ones draw a part of the noise anew."""
-    own = type(scheduler).from_config(scheduler.config)
-    own.set_timesteps(steps)
-    ratios = [float(ratio) for ratio in own.sigmas]  # sigma / alpha
-    levels = [Level(1 / math.sqrt(1 + ratio**2), ratio / math.sqrt(1 + ratio**2)) for ratio in ratios]
-    fresh = [0.0] * (len(levels) - 1)
+    """Euler steps of Turbo and Lightning, spaced from the noisiest level on; ancestral ones draw some noise anew."""
+    t: list[float] = [round(TRAINED - index * TRAINED / steps) - 1 for index in range(steps)]
+    levels = [_of(float(scheduler.alphas_cumprod[int(each)])) for each in t]
+    after = [*levels[1:], CLEAN]
+    fresh = [0.0] * steps
     if isinstance(scheduler, EulerAncestralDiscreteScheduler):
-        pairs = zip(ratios[:-1], ratios[1:], levels[1:], strict=True)
-        fresh = [after.alpha * math.sqrt(to**2 * (ratio**2 - to**2)) / ratio for ratio, to, after in pairs]
-    return Timesteps([float(t) for t in own.timesteps], levels[:-1], levels[1:], fresh)
+        fresh = [_ancestral(*pair) for pair in zip(levels, after, strict=True)]
+    return Timesteps(t, levels, after, fresh)
+
+
+def _ancestral(level: Level, after: Level) -> float:
+    """How much of the noise after a step is drawn anew (Song et al., arXiv 2011.13456)."""
+    ratio, ratio_after = level.sigma / level.alpha, after.sigma / after.alpha
+    return after.sigma * math.sqrt(1 - (ratio_after / ratio) ** 2)
