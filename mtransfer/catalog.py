@@ -12,19 +12,20 @@ from mtransfer.errors import InputError, ModelError
 WEIGHTS = Path(__file__).parent / "weights"
 TORCH_URL = "https://download.pytorch.org/models/"
 HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
-WITH_WEIGHTS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2")
-WITHOUT_WEIGHTS = ("scheduler", "tokenizer", "tokenizer_2")
+WITH_WEIGHTS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3")
+WITHOUT_WEIGHTS = ("scheduler", "tokenizer", "tokenizer_2", "tokenizer_3")
 MB = 10**6
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A model that can be fetched: its short name, its hub id or its checkpoint's url, and what it is for."""
+    """A model that can be fetched: its short name, its hub id or its checkpoint's url, what it is for, its licence."""
 
     name: str
     source: str
     role: str
     about_bytes: int | None = None  # what a download of it takes, known without asking
+    licence: str = "unknown"
 
     @property
     def on_hub(self) -> bool:
@@ -44,13 +45,27 @@ class Held:
 KNOWN = {
     entry.name: entry
     for entry in (
-        Entry("sd14", "CompVis/stable-diffusion-v1-4", "model", 2134 * MB),
-        Entry("sd15", "stable-diffusion-v1-5/stable-diffusion-v1-5", "model", 2134 * MB),
-        Entry("raft_large", f"{TORCH_URL}raft_large_C_T_V1-22a6c225.pth", "flow model", 21 * MB),
-        Entry("raft_small", f"{TORCH_URL}raft_small_C_T_V1-ad48884c.pth", "flow model", 4 * MB),
-        Entry("sam", "facebook/sam-vit-base", "segmenter", 375 * MB),
-        Entry("taesd", "madebyollin/taesd", "small autoencoder", 10 * MB),
-        Entry("clip", "openai/clip-vit-base-patch32", "similarity in metrics", 607 * MB),
+        Entry("sd14", "CompVis/stable-diffusion-v1-4", "model", 2134 * MB, "CreativeML OpenRAIL-M"),
+        Entry("sd15", "stable-diffusion-v1-5/stable-diffusion-v1-5", "model", 2134 * MB, "CreativeML OpenRAIL-M"),
+        Entry("raft_large", f"{TORCH_URL}raft_large_C_T_V1-22a6c225.pth", "flow model", 21 * MB, "BSD-3-Clause"),
+        Entry("raft_small", f"{TORCH_URL}raft_small_C_T_V1-ad48884c.pth", "flow model", 4 * MB, "BSD-3-Clause"),
+        Entry("sam", "facebook/sam-vit-base", "segmenter", 375 * MB, "Apache-2.0"),
+        Entry(
+            "sd15-inpaint",
+            "stable-diffusion-v1-5/stable-diffusion-inpainting",
+            "model",
+            2134 * MB,
+            "CreativeML OpenRAIL-M",
+        ),
+        Entry("sdxl", "stabilityai/stable-diffusion-xl-base-1.0", "model", 6938 * MB, "CreativeML OpenRAIL++-M"),
+        Entry("sd-turbo", "stabilityai/sd-turbo", "model", 2580 * MB, "Stability AI Community"),
+        Entry("sd35-medium", "stabilityai/stable-diffusion-3.5-medium", "model", 15800 * MB, "Stability AI Community"),
+        Entry("flux-schnell", "black-forest-labs/FLUX.1-schnell", "model", 33700 * MB, "Apache-2.0"),
+        Entry("taesd", "madebyollin/taesd", "small autoencoder", 10 * MB, "MIT"),
+        Entry("taesdxl", "madebyollin/taesdxl", "small autoencoder", 10 * MB, "MIT"),
+        Entry("taesd3", "madebyollin/taesd3", "small autoencoder", 10 * MB, "MIT"),
+        Entry("taef1", "madebyollin/taef1", "small autoencoder", 10 * MB, "MIT"),
+        Entry("clip", "openai/clip-vit-base-patch32", "similarity in metrics", 607 * MB, "MIT"),
     )
 }
 
@@ -88,11 +103,11 @@ def how_to_fetch(name: str) -> str:
 
 
 def listing() -> list[Held]:
-    """Every known model, and every other one of Stable Diffusion's layout that is in the hub's cache."""
+    """Every known model, and every other one in diffusers' layout that is in the hub's cache."""
     others = sorted(_cached_hub_ids() - {entry.source for entry in KNOWN.values()})
     rows = [_held(entry) for entry in KNOWN.values()]
     found = [_held(find(hub_id)) for hub_id in others if HUB_ID.fullmatch(hub_id)]
-    return rows + [held for held in found if held.path and (held.path / "unet").is_dir()]
+    return rows + [held for held in found if held.path and any((held.path / net).is_dir() for net in WITH_WEIGHTS[:2])]
 
 
 def hub_folder() -> Path:

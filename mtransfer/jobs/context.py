@@ -14,12 +14,13 @@ from mtransfer.errors import InputError
 from mtransfer.flow.estimator import FlowModel
 from mtransfer.flow.loading import load_flow_model, resolve_flow_model
 from mtransfer.jobs.recipe import ClipRecipe, PhotoRecipe, Recipe
-from mtransfer.log import Report, warn
+from mtransfer.log import Report, tell, warn
 from mtransfer.media.video import ClipReader
 from mtransfer.motion.clip_motion import ClipMotionOptions
 from mtransfer.sampling.guidance import EnergyTerm
 from mtransfer.sampling.highres import SamplingTools
 from mtransfer.sampling.model_folder import model_side_px, require_model, resolve_guidance_decoder, resolve_model
+from mtransfer.sampling.settings import FEW_STEPS
 
 T = TypeVar("T", bound=Recipe)
 R = TypeVar("R", bound=PhotoRecipe)
@@ -161,6 +162,10 @@ def pipeline_of(recipe: Recipe) -> Any:
     pipe = load_pipeline(recipe.model, device, choose_dtype(recipe.dtype, device), recipe.low_memory, recipe.compile)
     if (recipe.prompt or recipe.negative_prompt) and not pipe.takes_prompt:
         warn(f"--prompt: the model {recipe.model} takes no text, so it has no effect")
+    if pipe.takes_few_steps:
+        tell(f"{recipe.model} is made for few steps: at most {FEW_STEPS} are taken, without classifier-free guidance")
+    elif pipe.takes_prompt and not (recipe.prompt or recipe.negative_prompt):
+        tell("no --prompt: sampled without classifier-free guidance, at half its cost")
     return pipe
 
 

@@ -71,7 +71,10 @@ def _pretrained(model: str, dtype: torch.dtype) -> MotionGuidedPipeline:
 
 @lru_cache(maxsize=1)
 def load_guidance_decoder(name: str, device: torch.device, dtype: torch.dtype) -> AutoencoderTiny:
-    """A tiny decoder of Stable Diffusion's latents: `taesd`, a folder or a hub id. Raises ModelError."""
+    """A tiny decoder of a family's latents: `taesd`, `taesdxl`, `taesd3`, `taef1`, a folder or a hub id.
+
+    Raises ModelError.
+    """
     if (folder := Path(name) if Path(name).is_dir() else catalog.path_on_disk(name)) is None:
         raise ModelError(f"--guidance-decoder {name}: not on this disk; {catalog.how_to_fetch(name)}, or use vae")
     try:

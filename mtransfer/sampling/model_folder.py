@@ -1,28 +1,27 @@
 """What a model's name means, and whether its folder or file can be a model here: told by names and headers alone,
 before anything is loaded."""
 
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from mtransfer import catalog
 from mtransfer.devices import choose_device
 from mtransfer.errors import InputError, ModelError
+from mtransfer.sampling.adapters.layouts import NETS, SIDE_PX, layout_of, parts_of, read_header, read_json, side_px
 
-EMBEDDED_SIDE_PX, STABLE_DIFFUSION_SIDE_PX = 256, 512
+EMBEDDED_SIDE_PX, STABLE_DIFFUSION_SIDE_PX = 256, SIDE_PX
 SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 PICKLED = (".ckpt", ".pt", ".pth", ".bin")
-HEADER_BYTES = 100 * 2**20
 STABLE_DIFFUSION_1, STABLE_DIFFUSION_2 = "a Stable Diffusion 1 checkpoint", "a Stable Diffusion 2 checkpoint"
+STABLE_DIFFUSION_XL = "a Stable Diffusion XL checkpoint"
 # What a single file is by the beginnings or parts of its tensors' names, the surest first.
 TENSORS = (
     ("lora", "LoRA weights, which change a model and are none"),
     ("control_model.", "a ControlNet, which steers a model and is none"),
     ("controlnet_cond_embedding.", "a ControlNet, which steers a model and is none"),
-    ("conditioner.embedders.", "a Stable Diffusion XL checkpoint"),
+    ("conditioner.embedders.", STABLE_DIFFUSION_XL),
     ("joint_blocks.", "a Stable Diffusion 3 checkpoint"),
     ("double_blocks.", "a FLUX checkpoint"),
     ("cond_stage_model.model.", STABLE_DIFFUSION_2),
@@ -31,15 +30,15 @@ TENSORS = (
     ("down_blocks.", "the weights of one net"),
     ("decoder.", "the weights of one net"),
 )
-USABLE = "use one of Stable Diffusion 1 or 2's layout, such as sd15"
-SINGLE_NETS = ("unet", "vae", "text_encoder")
+WHOLE = (STABLE_DIFFUSION_1, STABLE_DIFFUSION_2, STABLE_DIFFUSION_XL)  # single files that hold every part
+USABLE = "use a folder of Stable Diffusion 1, 2, XL or 3, or of FLUX, such as sd15"
 LOADED = re.compile(
     r"(?:diffusion_pytorch_model|pytorch_model|model)(?:\.fp16)?(?:-\d+-of-\d+)?(?:\.fp16)?\.safetensors"
 )
 
 
 def require_layout(path: Path, given: str) -> None:
-    """Raises ModelError for what is no model of Stable Diffusion 1 or 2's layout in safetensors, `--model {given}`."""
+    """Raises ModelError for what is no model of a known layout in safetensors, `--model {given}`."""
     if reason := _file_reason(path) if path.is_file() else _folder_reason(path):
         raise ModelError(f"--model {given}: {reason}")
 
@@ -47,51 +46,41 @@ def require_layout(path: Path, given: str) -> None:
 def _file_reason(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in SINGLE_FILES:
-        return "is a file that is no model; name a folder of Stable Diffusion's layout"
+        return "is a file that is no model; name a folder in diffusers' layout"
     kind = "a pickled checkpoint, of which only a trusted one should be opened" if suffix in PICKLED else _kind(path)
-    if suffix in PICKLED or kind in (STABLE_DIFFUSION_1, STABLE_DIFFUSION_2):
-        return f"is {kind} in a single file; {_converted('from_single_file', path)}"
+    if suffix in PICKLED or kind in WHOLE:
+        loader = "StableDiffusionXLPipeline" if kind == STABLE_DIFFUSION_XL else "StableDiffusionPipeline"
+        return f"is {kind} in a single file; {_converted(f'{loader}.from_single_file', path)}"
     return f"is a single file with {kind}; {USABLE}"
 
 
 def _kind(path: Path) -> str:
-    names = _tensor_names(path)
+    names = list(read_header(path))
     return next((kind for part, kind in TENSORS if any(part in name for name in names)), "tensors of an unknown kind")
-
-
-def _tensor_names(path: Path) -> list[str]:
-    """From a safetensors file's header; none where it is broken."""
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length)) if length <= HEADER_BYTES else {}
-            return list(header) if isinstance(header, dict) else []
-    except (OSError, ValueError, TypeError):
-        return []
 
 
 def _converted(way: str, path: Path, more: str = "") -> str:
     """The command that writes the folder that is needed."""
-    target = f"{path.stem}-folder"
-    load = f"StableDiffusionPipeline.{way}('{path}'{more})"
+    target, (loader, _, _) = f"{path.stem}-folder", way.partition(".")
     return (
-        f'make a folder of it with python -c "from diffusers import StableDiffusionPipeline; '
-        f"{load}.save_pretrained('{target}')\" and name that"
+        f'make a folder of it with python -c "from diffusers import {loader}; '
+        f"{way}('{path}'{more}).save_pretrained('{target}')\" and name that"
     )
 
 
 def _folder_reason(folder: Path) -> str:
-    index = _json(folder / "model_index.json")
+    index = read_json(folder / "model_index.json")
     if not index:
         there = (folder / "model_index.json").is_file()
         return "has a broken model_index.json; fetch the model again" if there else _no_index_reason(folder)
-    kind = str(index.get("_class_name", "another kind"))
-    if index.get("text_encoder_2") or _json(folder / "unet" / "config.json").get("addition_embed_type") == "text_time":
-        return f"is Stable Diffusion XL ({kind}), which has two text encoders; {USABLE}"
-    if missing := [part for part in ("unet", "vae", "scheduler") if not index.get(part)]:
-        return f"is of another layout ({kind}), without a {missing[0]}; {USABLE}"
-    parts = [part for part in SINGLE_NETS if index.get(part) and index[part] != [None, None]]
-    return next(filter(None, (_weights_reason(folder, part) for part in parts)), "")
+    kind, parts = str(index.get("_class_name", "another kind")), parts_of(folder)
+    if (layout := layout_of(folder)) is None:
+        return f"is of another layout ({kind}); {USABLE}"
+    if missing := [part for part in layout.parts if part not in parts]:
+        return f"is {layout.name} ({kind}) without its {missing[0]}; {USABLE}"
+    if absent := [part for part in layout.parts if not (folder / part).is_dir()]:
+        return f"is {layout.name} but has no folder {absent[0]}; fetch the model again"
+    return next(filter(None, (_weights_reason(folder, part) for part in NETS if part in parts)), "")
 
 
 def _no_index_reason(folder: Path) -> str:
@@ -99,13 +88,13 @@ def _no_index_reason(folder: Path) -> str:
     if any(name == "snapshots" for name in names):
         return "is a folder of the hub's cache; name the folder below its snapshots, or the hub id"
     if (folder / "config.json").is_file():
-        kind = _json(folder / "config.json").get("_class_name", "a part")
+        kind = read_json(folder / "config.json").get("_class_name", "a part")
         return f"is {kind}, one part of a model; name the folder with model_index.json, above it"
     if any("lora" in name.lower() or name.startswith("adapter_") for name in names):
         return f"holds LoRA weights, which change a model and are none; {USABLE}"
     if single := next((name for name in names if Path(name).suffix.lower() in SINGLE_FILES), None):
         return f"holds no model_index.json but {single}, which {_file_reason(folder / single)}"
-    return "holds no model_index.json, so it is no model of Stable Diffusion's layout; name another folder"
+    return "holds no model_index.json, so it is no model in diffusers' layout; name another folder"
 
 
 def _weights_reason(folder: Path, part: str) -> str:
@@ -116,27 +105,26 @@ def _weights_reason(folder: Path, part: str) -> str:
         return ""
     if bare:
         variant = bare[0].removesuffix(".safetensors").partition(".")[2] or bare[0]
-        command = _converted("from_pretrained", folder, f", variant='{variant}'")
+        command = _converted("DiffusionPipeline.from_pretrained", folder, f", variant='{variant}'")
         return f"has of {part} the variant {variant} alone; {command}"
     if any(name.endswith(".bin") for name in names):
-        command = _converted("from_pretrained", folder)
+        command = _converted("DiffusionPipeline.from_pretrained", folder)
         return f"has of {part} pickled weights (.bin) alone, which are not opened here; {command}"
     if any(name.endswith((".msgpack", ".onnx", ".pb", ".xml")) for name in names):
         return f"has weights of {part} for another framework alone; {USABLE}"
     return f"has no weights of {part}; fetch the model again"
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
 def model_side_px(model: str) -> int:
     """The long side in pixels at which a model works."""
-    return EMBEDDED_SIDE_PX if model == "embedded" else STABLE_DIFFUSION_SIDE_PX
+    if model == "embedded":
+        return EMBEDDED_SIDE_PX
+    folder = _on_disk(model)
+    return STABLE_DIFFUSION_SIDE_PX if folder is None else side_px(folder)
+
+
+def _on_disk(model: str) -> Path | None:
+    return Path(model) if Path(model).is_dir() else catalog.path_on_disk(model)
 
 
 def resolve_model(model: str, device: torch.device | None = None) -> str:
@@ -164,7 +152,7 @@ def auto_in_words(device: torch.device | None = None) -> str:
 
 
 def resolve_guidance_decoder(name: str, model: str) -> str:
-    """`auto` is TAESD for a model of Stable Diffusion's latents when it is on disk, else the model's own `vae`.
+    """`auto` is the TAESD of the model's latents when it is on disk, else the model's own `vae`.
 
     Raises InputError for a decoder of Stable Diffusion's latents where the model has others.
     """
@@ -174,7 +162,8 @@ def resolve_guidance_decoder(name: str, model: str) -> str:
         )
     if name != "auto":
         return name
-    return "taesd" if model != "embedded" and catalog.path_on_disk("taesd") is not None else "vae"
+    layout = None if model == "embedded" or (folder := _on_disk(model)) is None else layout_of(folder)
+    return layout.small_decoder if layout and catalog.path_on_disk(layout.small_decoder) is not None else "vae"
 
 
 def require_model(model: str) -> None:

@@ -99,6 +99,11 @@ class MotionGuidedPipeline(DiffusionPipeline):
         return self.text_encoder is not None
 
     @property
+    def takes_few_steps(self) -> bool:
+        """Whether the net was distilled to few steps, as its scheduler tells."""
+        return takes_few_steps(self.scheduler)
+
+    @property
     def refines(self) -> bool:
         """Whether the net is the embedded one, which predicts what to add to a warp."""
         return prediction_type(self.scheduler) == "sample"
@@ -151,7 +156,7 @@ class MotionGuidedPipeline(DiffusionPipeline):
     def _resolved(self, settings: SamplerSettings | None, *, guided: bool) -> SamplerSettings:
         """The settings as they are for this pipeline's net, which is `guided` by what the caller gave."""
         settings = settings or SamplerSettings.from_preset("fast")
-        if takes_few_steps(self.scheduler):
+        if self.takes_few_steps:
             settings = settings.for_few_steps()
         return settings.for_embedded() if self.refines and not guided else settings.for_any_model()
 

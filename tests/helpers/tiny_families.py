@@ -23,7 +23,7 @@ from transformers import (
     T5TokenizerFast,
 )
 
-BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
 SCALE_WIDTH = 32  # of the embedding by which a latent consistency net is told its guidance scale
 FAMILIES = ("sd", "sd-v", "sd-inpaint", "lcm", "sdxl", "sdxl-inpaint", "turbo", "lightning", "sd3", "flux", "flux-dev")
 

@@ -41,7 +41,7 @@ UNET = "model.diffusion_model.input_blocks.0.0.weight"
     [
         ((SD1, UNET), ["Stable Diffusion 1 checkpoint", "from_single_file", "name that"]),
         ((SD2, UNET), ["Stable Diffusion 2 checkpoint", "from_single_file"]),
-        (("conditioner.embedders.0.x", UNET), ["Stable Diffusion XL", "such as sd15"]),
+        (("conditioner.embedders.0.x", UNET), ["Stable Diffusion XL", "StableDiffusionXLPipeline.from_single_file"]),
         (("model.diffusion_model.joint_blocks.0.x",), ["Stable Diffusion 3", "such as sd15"]),
         (("double_blocks.0.img_attn",), ["FLUX", "such as sd15"]),
         (("lora_unet_down_blocks_0.lora_up.weight",), ["LoRA"]),
@@ -84,7 +84,11 @@ def refiner(folder: Path) -> None:
 
 
 def flux(folder: Path) -> None:
-    index = {"_class_name": "FluxPipeline", "transformer": ["diffusers", "x"], "vae": ["diffusers", "y"]}
+    index = {
+        "_class_name": "FluxPipeline",
+        "transformer": ["diffusers", "FluxTransformer2DModel"],
+        "vae": ["diffusers", "y"],
+    }
     write(folder / "model_index.json", json.dumps(index))
 
 
@@ -98,9 +102,9 @@ def part(folder: Path) -> None:
 
 
 FOLDERS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
-    "SDXL": (sdxl, ["Stable Diffusion XL", "StableDiffusionXLPipeline", "such as sd15"]),
-    "SDXL by its net": (refiner, ["Stable Diffusion XL"]),
-    "FLUX": (flux, ["another layout (FluxPipeline)", "without a unet"]),
+    "SDXL, not whole": (sdxl, ["Stable Diffusion XL", "StableDiffusionXLPipeline", "tokenizer_2", "such as sd15"]),
+    "SDXL by its net": (refiner, ["Stable Diffusion XL", "text_encoder_2"]),
+    "FLUX, not whole": (flux, ["FLUX (FluxPipeline)", "without its scheduler"]),
     "pickled": (weights(f"{WEIGHTS}.bin"), ["pickled weights (.bin)", "from_pretrained", "save_pretrained"]),
     "non-EMA": (weights(f"{WEIGHTS}.non_ema.safetensors"), ["variant non_ema", "variant='non_ema'"]),
     "bf16": (weights(f"{WEIGHTS}.bf16.safetensors"), ["variant bf16", "variant='bf16'"]),

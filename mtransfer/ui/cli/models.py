@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
-Name = Annotated[str, typer.Argument(help="sd14 | sd15 | raft_large | raft_small | sam | taesd | clip | a hub id")]
+Name = Annotated[str, typer.Argument(help="a name of `models list`, or a hub id owner/name")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
 
 models_app = typer.Typer(no_args_is_help=True, help="Models that can be fetched, and where they are.")
@@ -144,7 +144,8 @@ def _in_words(plan: "Plan") -> str:
     from mtransfer.catalog import in_words
 
     files = f"{len(plan.files)} file{'s' if len(plan.files) > 1 else ''}"
-    return f"{plan.entry.name}: {in_words(plan.size_bytes)}, {files} of {plan.entry.source} into {plan.folder}"
+    source = f"{plan.entry.source} (licence {plan.entry.licence})"
+    return f"{plan.entry.name}: {in_words(plan.size_bytes)}, {files} of {source} into {plan.folder}"
 
 
 def _agreed() -> bool:
@@ -163,7 +164,22 @@ def _show_path(name: str, path: Path, json_: bool) -> None:
 def _row(held: "Held") -> dict[str, Any]:
     entry = held.entry
     where = {"on_disk": held.path is not None, "path": held.path, "bytes": held.size_bytes}
-    return {"name": entry.name, "source": entry.source, "role": entry.role, **where}
+    return {
+        "name": entry.name,
+        "source": entry.source,
+        "role": entry.role,
+        "licence": entry.licence,
+        **where,
+        **_facts(held),
+    }
+
+
+def _facts(held: "Held") -> dict[str, Any]:
+    """Of a diffusion model on disk its family, precision, and the bytes of its weights at half precision."""
+    from mtransfer.sampling.adapters.layouts import facts
+
+    found = facts(held.path) if held.path and held.entry.role == "model" else None
+    return {} if found is None else vars(found)
 
 
 def _line(row: dict[str, Any], width: int) -> str:
@@ -171,7 +187,10 @@ def _line(row: dict[str, Any], width: int) -> str:
 
     size = f"{'' if row['on_disk'] else 'about '}{in_words(row['bytes'])}"
     state = "on disk" if row["on_disk"] else "-"
-    return f"{row['name']:<{width}}  {state:<7}  {size:<12}  {row['role']}, {row['path'] or row['source']}"
+    role = row["role"]
+    if "family" in row:
+        role = f"{row['family']} ({row['precision']}), {in_words(row['memory_bytes'])} of memory at half precision"
+    return f"{row['name']:<{width}}  {state:<7}  {size:<12}  {role}, {row['path'] or row['source']}"
 
 
 def _print_findings(findings: list["Finding"]) -> None:

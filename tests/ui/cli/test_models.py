@@ -93,6 +93,7 @@ def test_the_list_as_json(end) -> None:
         "name": "sd14",
         "source": "CompVis/stable-diffusion-v1-4",
         "role": "model",
+        "licence": "CreativeML OpenRAIL-M",
         "on_disk": False,
         "path": None,
         "bytes": 2_134_000_000,
