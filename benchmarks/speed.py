@@ -1,10 +1,11 @@
 """What an edit costs: seconds and memory of a guided evaluation and of an image, for every preset, beside a plain form.
 
-python -m benchmarks.speed [--quick] [--arch embedded|sd14] [--side PX] [--device cpu|cuda] [--dtype ...] [--json FILE]
+python -m benchmarks.speed [--quick] [--arch ARCH] [--side PX] [--device cpu|cuda] [--dtype ...] [--json FILE]
 python -m benchmarks.speed --against VENV [--pairs 5] [--rows NAME ...] [--json FILE]
 
-`sd14` is Stable Diffusion 1.4's architecture with random weights: its pictures mean nothing, its time does. The plain
-form caches nothing, decodes in full, and differentiates through the denoiser, at the same precision.
+ARCH is `embedded`, or a published architecture with random weights: sd14, sd15-inpaint, sdxl, sd35-medium or
+flux-schnell (which wants 40 GB). Nothing is guided by a prompt. The plain form caches nothing, decodes in full, and
+differentiates through the denoiser, at the same precision.
 
 With --against whole commands are timed instead, beside those of the build installed in another environment: median
 ratios of seconds and of peak memory, pair by pair.
@@ -20,17 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, PNDMScheduler, UNet2DConditionModel
 from torch import Tensor
 from torchvision.models.optical_flow import RAFT
 
-from benchmarks import commands
+from benchmarks import architectures, commands
 from mtransfer.flow.estimator import FlowModel
 from mtransfer.flow.loading import load_flow_model
 from mtransfer.flow.raft import FlowNet, build_raft
 from mtransfer.sampling.composite import make_composite
 from mtransfer.sampling.context import SamplingContext
-from mtransfer.sampling.denoiser import Denoiser, Prompt, Text
+from mtransfer.sampling.denoiser import Denoiser, Prompt
 from mtransfer.sampling.guidance import MotionGuidance
 from mtransfer.sampling.loading import load_pipeline
 from mtransfer.sampling.pipeline import MotionGuidedPipeline
@@ -40,7 +40,7 @@ from mtransfer.strict_json import strict_json
 PRESETS = ("paper", "best", "fast")
 RAFTS = ("raft_small", "raft_large")
 CACHED, PLAIN = "cached source", "torchvision's forward"  # of RAFT at one size, forward and backward
-SIDE_PX = {"embedded": 256, "sd14": 512}
+SIDE_PX = {"embedded": 256} | architectures.SIDE_PX
 
 
 class PlainRaft:
@@ -61,6 +61,7 @@ class PlainRaft:
 class Bench:
     """What is timed: a pipeline, a flow net that guides, and an edit."""
 
+    arch: str
     pipe: MotionGuidedPipeline
     guide: FlowNet
     photo: Tensor
@@ -71,7 +72,8 @@ class Bench:
 
 def build(arch: str, side: int, device: torch.device, dtype: torch.dtype, repeats: int) -> Bench:
     """A square that moves, on a picture of noise: content does not change the time."""
-    pipe = load_pipeline("embedded", device, dtype) if arch == "embedded" else _random_sd14(device, dtype)
+    embedded = arch == "embedded"
+    pipe = load_pipeline("embedded", device, dtype) if embedded else architectures.random_pipeline(arch, device, dtype)
     name = "embedded" if arch == "embedded" else "raft_large"
     fast = SamplerSettings.from_preset("fast")
     if arch == "embedded":
@@ -83,25 +85,7 @@ def build(arch: str, side: int, device: torch.device, dtype: torch.dtype, repeat
     mask = torch.zeros(1, 1, side, side, device=device)
     mask[..., side // 4 : side // 2, side // 4 : side // 2] = 1
     flow = torch.tensor([side / 8, 0.0], device=device).view(1, 2, 1, 1) * mask
-    return Bench(pipe, guide, photo, flow, mask, repeats)
-
-
-def _random_sd14(device: torch.device, dtype: torch.dtype) -> MotionGuidedPipeline:
-    torch.manual_seed(0)
-    unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768)
-    vae = AutoencoderKL(
-        block_out_channels=(128, 256, 512, 512),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        latent_channels=4,
-        layers_per_block=2,
-        scaling_factor=0.18215,
-    )
-    scheduler = PNDMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1)
-    pipe = MotionGuidedPipeline(vae, unet, scheduler, guidance_vae=AutoencoderTiny())
-    for part in (unet, vae, pipe.guidance_vae):
-        part.requires_grad_(False).to(device, dtype)
-    return pipe
+    return Bench(arch, pipe, guide, photo, flow, mask, repeats)
 
 
 def seconds_of(work: Callable[[], Any], repeats: int, device: torch.device) -> float:
@@ -138,16 +122,15 @@ def _prepared(
 ) -> tuple[SamplingContext, Denoiser, MotionGuidance]:
     draft = make_composite(bench.photo, bench.flow, bench.mask, bench.photo)
     plan = SamplingContext(bench.pipe, bench.photo, draft, settings, torch.Generator().manual_seed(0))
-    eps = plan.denoiser(_prompt(bench, settings))
+    eps = plan.denoiser(_prompt(bench))
     return plan, eps, plan.guidance(bench.flow, guide or bench.guide, ())
 
 
-def _prompt(bench: Bench, settings: SamplerSettings) -> Prompt | None:
-    width = bench.pipe.unet.config.get("cross_attention_dim")
-    if width is None:
+def _prompt(bench: Bench) -> Prompt | None:
+    if bench.arch == "embedded":
         return None
-    words = torch.zeros(1, 77, width, device=bench.photo.device, dtype=bench.pipe.unet.dtype)
-    return Prompt(Text(words), Text(words), settings.guidance_scale)
+    text = architectures.random_text(bench.arch, bench.photo.device)
+    return Prompt(text, text, 1.0)
 
 
 def plain(bench: Bench) -> Callable[[], Any]:
@@ -263,6 +246,7 @@ def run(bench: Bench, presets: tuple[str, ...]) -> dict[str, Any]:
     found["evaluation_s"] = {"fast": fast, "plain": reference}
     found["ratios"] = {
         "evaluation, fast to plain": fast / reference,
+        "evaluation, fast to the denoiser alone": fast / timed["denoiser"],
         **{f"RAFT ({name}), cached to plain": ways[CACHED] / ways[PLAIN] for name, ways in rafts.items()},
         "loop over its parts": fast / sum_of_parts,
     }
@@ -312,8 +296,8 @@ def compare_commands(options: argparse.Namespace) -> int:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer repeats, without `best`")
-    parser.add_argument("--arch", choices=("embedded", "sd14"), default="embedded")
-    parser.add_argument("--side", type=int, help="pixels a side [default: 256 embedded, 512 sd14]")
+    parser.add_argument("--arch", choices=tuple(SIDE_PX), default="embedded")
+    parser.add_argument("--side", type=int, help="pixels a side [default: those the architecture was made for]")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument("--json", type=Path)
@@ -323,7 +307,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.against:
         return compare_commands(options)
-    repeats = 1 if options.arch == "sd14" and options.device == "cpu" else 5 if options.quick else 15
+    repeats = 1 if options.arch != "embedded" and options.device == "cpu" else 5 if options.quick else 15
     side = options.side or SIDE_PX[options.arch]
     bench = build(options.arch, side, torch.device(options.device), getattr(torch, options.dtype), repeats)
     found = run(bench, ("paper", "fast") if options.quick else PRESETS)

@@ -21,7 +21,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     preset: str = Field("fast", description="sampler settings: paper | best | fast | draft | sdedit | repaint")
-    model: str = Field("auto", description="embedded | auto | a folder or hub id of Stable Diffusion's layout")
+    model: str = Field("auto", description="embedded | auto | a folder or hub id in diffusers' layout")
     prompt: str = Field("", description="what the photo shows, for models that take text")
     negative_prompt: str = Field("", description="what it must not show")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of the sampler's noise")
