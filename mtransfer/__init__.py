@@ -11,13 +11,15 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "transfer": "mtransfer.jobs.transfer",
-    "animate": "mtransfer.jobs.animate",
+    "animate": "mtransfer.jobs.animation.animate",
+    "animate_edit": "mtransfer.jobs.animation.animate",
     "edit": "mtransfer.jobs.transfer",
     "generate": "mtransfer.jobs.generate",
     "TransferOutput": "mtransfer.jobs.render",
-    "Animation": "mtransfer.jobs.animate",
+    "Animation": "mtransfer.jobs.animation.animate",
     "TransferRecipe": "mtransfer.jobs.recipe",
     "AnimateRecipe": "mtransfer.jobs.recipe",
+    "AnimateEditRecipe": "mtransfer.jobs.recipe",
     "EditRecipe": "mtransfer.jobs.recipe",
     "GenerateRecipe": "mtransfer.jobs.recipe",
     "SamplerSettings": "mtransfer.sampling.settings",

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mtransfer.errors import InputError
-from mtransfer.media.frame_rates import LEAST_FPS, MOST_FPS
+from mtransfer.media.frame_rates import LEAST_FPS, MOST_FPS, MOST_FRAMES
 from mtransfer.sampling.settings import REFUSED, SamplerSettings, by_names_now, changed_preset, refuse
 
 MOST_STRENGTH = 1000.0
@@ -177,6 +177,16 @@ class EditRecipe(PhotoRecipe):
     pin: tuple[str, ...] = Field((), description="x,y:dx,dy smooth deformation; repeat for more")
 
 
+class AnimateEditRecipe(EditRecipe):
+    """Make a short animation of an edit: the photo's subject moves from rest to it, without a clip."""
+
+    frames: int = Field(24, ge=2, le=MOST_FRAMES, description="how many, the first the photo itself")
+    ease: Literal["smooth", "linear"] = Field("smooth", description="begin and end gently, or at one speed")
+    fps: float = Field(24.0, ge=LEAST_FPS, le=MOST_FPS, description="frames a second of the animation")
+    loop: Literal["none", "pingpong"] = Field("none", description="none | pingpong: there and back again")
+    format: str = Field("mp4,gif,png", description="what to write: one or more of mp4,gif,png")
+
+
 class GenerateRecipe(Recipe):
     """Let the model make an image, and keep the noise it came from: such an image can be edited without inversion."""
 
@@ -194,6 +204,7 @@ COMMANDS: dict[str, type[Recipe]] = {
     "transfer": TransferRecipe,
     "animate": AnimateRecipe,
     "edit": EditRecipe,
+    "animate-edit": AnimateEditRecipe,
     "generate": GenerateRecipe,
 }
 

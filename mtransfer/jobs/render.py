@@ -108,7 +108,7 @@ def prepare(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: P
     recipe, own = run.recipe, photo.image[None].to(run.device)
     subject, flow = _with_the_rest(recipe, photo, subject, flow)
     mask = subject.mask[None].to(run.device)
-    _require_motion(flow)
+    require_motion(flow)
     warn_of_border(flow.flow.to(run.device), mask)
     with run.stage("warp"):
         background = remove_subject(own, mask)
@@ -142,7 +142,8 @@ def warn_of_border(flow: Tensor, mask: Tensor) -> None:
         warn(line)
 
 
-def _require_motion(flow: FlowField) -> None:
+def require_motion(flow: FlowField) -> None:
+    """Raises InputError for a flow in which nothing moves, or further than any photo is wide."""
     if not bool(flow.flow.any()):
         raise InputError(ZERO_MOTION)
     longest_px, side_px = float(flow.flow.abs().max()), max(flow.size)

@@ -12,15 +12,15 @@ from mtransfer import __version__
 from mtransfer.evaluation.moved_as_asked import in_words
 from mtransfer.files import require_free, staged
 from mtransfer.flow.io import save_field
-from mtransfer.jobs.animate import paint_frames
-from mtransfer.jobs.animation_files import kept_frames, write_animation
+from mtransfer.jobs.animation.animate import paint_frames, read_scene
+from mtransfer.jobs.animation.animation_files import kept_frames, write_animation
+from mtransfer.jobs.animation.scene import Scene
 from mtransfer.jobs.context import Watch
 from mtransfer.jobs.generate import generate
 from mtransfer.jobs.metrics import AnimationMetrics, Metrics
-from mtransfer.jobs.recipe import AnimateRecipe, EditRecipe, GenerateRecipe, Recipe, TransferRecipe
+from mtransfer.jobs.recipe import AnimateEditRecipe, AnimateRecipe, EditRecipe, GenerateRecipe, Recipe, TransferRecipe
 from mtransfer.jobs.recipe_file import write_stored
 from mtransfer.jobs.render import TransferOutput, finish
-from mtransfer.jobs.scene import Scene, read_scene
 from mtransfer.jobs.transfer import prepare_either
 from mtransfer.log import Report, warn
 from mtransfer.media.contact_sheet import sheet
@@ -44,7 +44,7 @@ def run_to_folder(
 
     A subject whose mask does not hash to `wanted_mask` gets a line that says so.
     """
-    if isinstance(recipe, AnimateRecipe):
+    if isinstance(recipe, (AnimateRecipe, AnimateEditRecipe)):
         require_free(out, overwrite)
         scene = read_scene(recipe, report=report, watch=watch)
         return _animate(scene, out, overwrite, metadata, wanted_mask)
@@ -78,7 +78,7 @@ def _animate(scene: Scene, out: Path, overwrite: bool, metadata: bool, wanted_ma
 def _brief(metrics: AnimationMetrics) -> dict[str, Any]:
     return {
         "frames_made": metrics["frames"],
-        "clip_reader": metrics["clip_reader"],
+        **({"clip_reader": metrics["clip_reader"]} if "clip_reader" in metrics else {}),
         "flicker_255": round(metrics["flicker_255"], 2),
         **_moved(metrics),
     }

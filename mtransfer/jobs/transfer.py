@@ -90,6 +90,12 @@ def edit(recipe: EditRecipe | None = None, **options: Any) -> TransferOutput:
 def prepare_edit(recipe: EditRecipe | None = None, **options: Any) -> Prepared:
     """As `edit`, up to the sampling."""
     run, recipe = start(EditRecipe, recipe, **options)
+    photo, subject, flow = edited(run, recipe)
+    return prepare(run, photo, subject, flow, [])
+
+
+def edited(run: Run, recipe: EditRecipe) -> tuple[Photo, Subject, FlowField]:
+    """The photo of an edit, its subject, and the flow that is asked for. Raises InputError and ModelError."""
     told_by_flow = recipe.flow is not None and recipe.subject in ("auto", MOVING)
     photo, subjects = photo_and_subjects(run, "all" if told_by_flow else recipe.subject, snap=recipe.flow is None)
     if told_by_flow:
@@ -104,7 +110,7 @@ def prepare_edit(recipe: EditRecipe | None = None, **options: Any) -> Prepared:
         drawn = snapped_along(photo.image[None], flow.flow, subject.mask[None])
         if drawn is not None:
             subject, flow = _redrawn(subject, drawn[1][0], recipe.subject), FlowField(drawn[0], flow.confidence)
-    return prepare(run, photo, subject, flow, [])
+    return photo, subject, flow
 
 
 def prepare_either(recipe: TransferRecipe | EditRecipe, **options: Any) -> Prepared:

@@ -31,11 +31,11 @@ def sheet(panels: Sequence[tuple[str, Float[Tensor, "3 H W"]]], columns: int = C
     return from_uint8(np.vstack(rows))
 
 
-def contact_sheet(frames: Callable[[int], Frame], numbers: Sequence[int]) -> Float[Tensor, "3 h w"]:
-    """Labelled frames in rows, `numbers` their numbers in the clip; of many frames SHEET_FRAMES evenly chosen."""
-    chosen = spread(len(numbers), SHEET_FRAMES)
+def contact_sheet(frames: Callable[[int], Frame], labels: Sequence[str]) -> Float[Tensor, "3 h w"]:
+    """Labelled frames in rows; of many frames SHEET_FRAMES evenly chosen."""
+    chosen = spread(len(labels), SHEET_FRAMES)
     columns = min(SHEET_COLUMNS, math.ceil(math.sqrt(len(chosen))))
-    return sheet([(f"{index} (clip {numbers[index]})", frames(index)) for index in chosen], columns)
+    return sheet([(labels[index], frames(index)) for index in chosen], columns)
 
 
 def side_by_side(left: Iterable[Frame], right: Iterable[Frame]) -> Iterator[Frame]:

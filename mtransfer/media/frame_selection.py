@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from mtransfer.errors import InputError
 from mtransfer.log import warn
 from mtransfer.media.clip_position import parse_position, require_pair
-from mtransfer.media.frame_rates import LEAST_FPS, MOST_FPS
+from mtransfer.media.frame_rates import LEAST_FPS, MOST_FPS, MOST_FRAMES
 from mtransfer.media.video import EVEN_SHARE, Clip
 
-MOST_FRAMES = 300
 FORMATS = ("mp4", "gif", "png")
 
 

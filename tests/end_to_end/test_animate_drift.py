@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarks.rendering import Scene, affine_about, draw, load_actor, load_background, posed
 from mtransfer.flow.estimator import DisFlow, estimate
-from mtransfer.jobs.animate import Animation, animate
+from mtransfer.jobs.animation.animate import Animation, animate
 from mtransfer.media.video_writer import write_video
 
 PICTURES = Path(__file__).parents[2] / "benchmarks" / "pictures"

@@ -122,7 +122,7 @@ def test_tensors_are_described_with_shape_and_range() -> None:
 
 def test_functions_stay_functions_once_modules_are_imported() -> None:
     importlib.import_module("mtransfer.jobs.transfer")
-    importlib.import_module("mtransfer.jobs.animate")
+    importlib.import_module("mtransfer.jobs.animation.animate")
     assert callable(mtransfer.transfer)
     assert callable(mtransfer.animate)
 

@@ -13,17 +13,16 @@ from mtransfer.errors import InputError, MTransferError
 from mtransfer.files import DISK_FULL, nearest
 from mtransfer.flow.field import FlowField
 from mtransfer.flow.io import save_field
-from mtransfer.jobs.animate import frame_path, liveliest, load_frame
+from mtransfer.jobs.animation.animate import frame_path, liveliest, load_frame
+from mtransfer.jobs.animation.scene import Scene
 from mtransfer.jobs.cutout import with_alpha
 from mtransfer.jobs.recipe_file import RECIPE_FILE
-from mtransfer.jobs.scene import Scene, panels
 from mtransfer.log import say
-from mtransfer.media.contact_sheet import SIDE_BY_SIDE_PX, contact_sheet, sheet, side_by_side
+from mtransfer.media.contact_sheet import contact_sheet, sheet, side_by_side
 from mtransfer.media.frame_selection import formats, play_order
 from mtransfer.media.gif import write_gif
 from mtransfer.media.photo.colour import to_srgb
 from mtransfer.media.photo.photo import save_png
-from mtransfer.media.quantize import from_uint8
 from mtransfer.media.video_writer import write_video
 from mtransfer.sampling.composite import make_composite
 
@@ -62,7 +61,7 @@ def write_animation(scene: Scene, flow: FlowField, folder: Path, stage: Path, te
 
     Each carries the recipe `text`. The frames keep the photo's colour profile; films and the sheet are sRGB.
     """
-    recipe, count, most = scene.recipe, len(scene.motion.frames), liveliest(flow)
+    recipe, count, most = scene.recipe, len(scene.labels), liveliest(flow)
     order, as_srgb = play_order(count, recipe.loop), to_srgb(scene.photo.icc_profile)
     shown_s = scene.shown_s(order)
     uneven_s = shown_s if len(set(shown_s)) > 1 else None
@@ -78,10 +77,11 @@ def write_animation(scene: Scene, flow: FlowField, folder: Path, stage: Path, te
         write_gif(map(film_frame, order), stage / "animation.gif", shown_s, text)
     if "mp4" in formats(recipe.format):
         write_video(map(film_frame, order), stage / "animation.mp4", recipe.fps, text, uneven_s)
-        both = side_by_side(_clip(scene, order), map(film_frame, order))
-        write_video(both, stage / "side_by_side.mp4", recipe.fps, text, uneven_s)
-    save_png(contact_sheet(film_frame, scene.motion.frames), stage / "contact.png", recipe=text)
-    seen = panels(scene, most, _shown(scene, folder, most))
+        if (clip := scene.beside(order)) is not None:
+            both = side_by_side(clip, map(film_frame, order))
+            write_video(both, stage / "side_by_side.mp4", recipe.fps, text, uneven_s)
+    save_png(contact_sheet(film_frame, scene.labels), stage / "contact.png", recipe=text)
+    seen = scene.panels(most, _shown(scene, folder, most))
     save_png(sheet(seen, columns=3), stage / "preview.png", recipe=text)
     save_field(flow, stage / "flow.npz")
     if text:
@@ -96,7 +96,7 @@ def _shown(scene: Scene, folder: Path, index: int) -> Tensor:
 def _show(scene: Scene, folder: Path, index: int, path: Path, text: str) -> None:
     if scene.photo.alpha is not None:
         save_png(_with_alpha(scene, folder, index), path, scene.photo.icc_profile, text)
-    elif scene.recipe.camera == "photo":
+    elif scene.pans:
         save_png(_shown(scene, folder, index), path, scene.photo.icc_profile, text)
     else:
         shutil.copyfile(frame_path(folder, index), path)
@@ -108,11 +108,3 @@ def _with_alpha(scene: Scene, folder: Path, index: int) -> Tensor:
     edit = make_composite(seen, flow, mask, seen).edit if bool(flow.any()) else torch.zeros_like(mask)
     colours, alpha = with_alpha(scene.photo, seen, flow, mask, edit)
     return torch.cat([scene.shown(colours[0], index), scene.shown(alpha[0].expand(3, -1, -1), index)[:1]])
-
-
-def _clip(scene: Scene, order: list[int]) -> Iterator[Tensor]:
-    numbers = [scene.motion.frames[index] for index in order]
-    height, width = scene.run.clip_reader.clip.size
-    side = round(SIDE_BY_SIDE_PX * max(1.0, width / height))
-    for pixels in scene.run.clip_reader.walk(numbers, long_side=min(side, max(height, width))):
-        yield from_uint8(pixels)

@@ -18,7 +18,7 @@ from profiles import P3_RED, SHOWN_AS_SRGB, display_p3
 
 import mtransfer
 from mtransfer.flow.io import load_field
-from mtransfer.jobs.animation_files import kept_frames
+from mtransfer.jobs.animation.animation_files import kept_frames
 from mtransfer.media.photo.photo import read_photo
 from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video

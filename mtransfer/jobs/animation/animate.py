@@ -21,11 +21,13 @@ from mtransfer.files import atomic_write
 from mtransfer.flow.estimator import DisFlow
 from mtransfer.flow.field import FlowField, resize
 from mtransfer.flow.warp import magnitude
+from mtransfer.jobs.animation.clip_scene import read_clip_scene
+from mtransfer.jobs.animation.edit_scene import read_edit_scene
+from mtransfer.jobs.animation.scene import Scene
 from mtransfer.jobs.context import Run
 from mtransfer.jobs.metrics import AnimationMetrics
-from mtransfer.jobs.recipe import AnimateRecipe
+from mtransfer.jobs.recipe import AnimateEditRecipe, AnimateRecipe
 from mtransfer.jobs.render import warn_of_border, warn_of_no_generator
-from mtransfer.jobs.scene import Scene, read_scene
 from mtransfer.media.crop import WHOLE
 from mtransfer.media.frame_selection import play_order
 from mtransfer.media.photo.photo import save_png
@@ -39,7 +41,7 @@ from mtransfer.subject.subject import Subject
 class Animation:
     """frames float32[T,3,H,W] in [0,1] at the photo's size, and how they came to be.
 
-    `flow` has the motion from the photo to every frame, at the size at which the clip was read; `order` says which
+    `flow` has the motion from the photo to every frame, at the size at which it was found; `order` says which
     frame is shown when, and `shown_s` for how many seconds: as long as the clip does, at `recipe.fps` frames a second.
     """
 
@@ -48,7 +50,7 @@ class Animation:
     shown_s: tuple[float, ...]
     flow: FlowField
     subjects: tuple[Subject, ...]
-    recipe: AnimateRecipe
+    recipe: AnimateRecipe | AnimateEditRecipe
     metrics: AnimationMetrics
     timings: dict[str, float]
 
@@ -59,7 +61,25 @@ def animate(recipe: AnimateRecipe | None = None, **options: Any) -> Animation:
     Takes what `transfer` takes: animate(clip="a.mp4", photo="b.jpg", frames="0:24", preset="draft"). The frames are
     held in memory; the command keeps them on disk instead. Raises InputError and ModelError.
     """
-    scene = read_scene(recipe, **options)
+    return _in_memory(read_clip_scene(recipe, **options))
+
+
+def animate_edit(recipe: AnimateEditRecipe | None = None, **options: Any) -> Animation:
+    """Move the photo's subject from rest to an edit, or there and back.
+
+    Takes what `edit` takes: animate_edit(photo="b.jpg", translate="40,0", frames=24). Raises InputError and ModelError.
+    """
+    return _in_memory(read_edit_scene(recipe, **options))
+
+
+def read_scene(recipe: AnimateRecipe | AnimateEditRecipe, **options: Any) -> Scene:
+    """The scene of either recipe. Raises InputError and ModelError."""
+    if isinstance(recipe, AnimateRecipe):
+        return read_clip_scene(recipe, **options)
+    return read_edit_scene(recipe, **options)
+
+
+def _in_memory(scene: Scene) -> Animation:
     with tempfile.TemporaryDirectory(prefix="mtransfer-") as folder:
         flow, metrics = paint_frames(scene, Path(folder))
         frames = torch.stack([scene.shown(load_frame(Path(folder), index), index) for index in range(len(flow.flow))])
@@ -71,10 +91,10 @@ def animate(recipe: AnimateRecipe | None = None, **options: Any) -> Animation:
 def paint_frames(scene: Scene, folder: Path, text: str = "") -> tuple[FlowField, AnimationMetrics]:
     """Paint every frame that is not in `folder` yet, as a PNG that carries `text`.
 
-    Returns the flow from the photo to each frame, at the size at which the clip was read, and figures on the result.
+    Returns the flow from the photo to each frame, at the size at which it was found, and figures on the result.
     """
     renderer = _renderer(scene)
-    size, count, kept = _kept_size(scene), len(scene.motion.frames), []
+    size, count, kept = _kept_size(scene), len(scene.labels), []
     with scene.run.stage("frames"):
         for index in range(count):
             flow = scene.flow(index)
@@ -132,9 +152,9 @@ def liveliest(field: FlowField) -> int:
 
 
 def _kept_size(scene: Scene) -> tuple[int, int]:
-    """(H, W) of the photo, no larger than the clip was read."""
+    """(H, W) of the photo, no larger than its flow is worth keeping."""
     height, width = scene.photo.size
-    scale = min(1.0, max(scene.motion.field.size) / max(height, width))
+    scale = min(1.0, scene.kept_side_px / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
@@ -160,12 +180,14 @@ def _figures(scene: Scene, renderer: FrameRenderer, folder: Path, index: int) ->
         asked = scene.flow(index).flow.cpu(), scene.mask.cpu()
         warn_of_border(*asked)
         error, moved = flow_error(DisFlow(), own, frame, *asked), moved_as_asked(own, frame, *asked)
-    return {
-        "frames": len(scene.motion.frames),
-        "clip_reader": scene.run.clip_reader.by,
+    figures: AnimationMetrics = {
+        "frames": len(scene.labels),
         "guided_evaluations": renderer.evaluations,
         "flicker_255": float(np.mean(renderer.flicker)) if renderer.flicker else math.nan,
         "moved_as_asked": moved,
         "moved_within_px": within_px(own),
         "flow_error_dis": {"frame": index, **error},
     }
+    if scene.clip_reader is not None:
+        figures["clip_reader"] = scene.clip_reader
+    return figures

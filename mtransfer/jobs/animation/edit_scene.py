@@ -1,0 +1,77 @@
+"""A photo that moves from rest to an edit, as one key pose with in-betweens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from mtransfer.flow.field import FlowField
+from mtransfer.flow.visualize import with_flow
+from mtransfer.jobs.animation.scene import Scene
+from mtransfer.jobs.context import start
+from mtransfer.jobs.recipe import AnimateEditRecipe
+from mtransfer.jobs.render import Panels, falloff_asked, require_motion
+from mtransfer.jobs.transfer import edit_motion, edited
+from mtransfer.media.frame_selection import formats
+from mtransfer.motion.edit_motion import EditMotion, edit_field
+from mtransfer.subject.subject import with_mask
+
+KEPT_SIDE_PX = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class EditScene(Scene):
+    """A scene that moves to an edit: `whole` is the flow at its end."""
+
+    recipe: AnimateEditRecipe
+    asked: EditMotion
+    whole: FlowField
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """As `Scene.labels`."""
+        return [str(index) for index in range(self.recipe.frames)]
+
+    @property
+    def kept_side_px(self) -> int:
+        """As `Scene.kept_side_px`."""
+        return KEPT_SIDE_PX
+
+    def share(self, index: int) -> float:
+        """How much of the edit has happened at a frame."""
+        passed = index / (self.recipe.frames - 1)
+        return passed**2 * (3 - 2 * passed) if self.recipe.ease == "smooth" else passed
+
+    def moved(self, index: int) -> FlowField:
+        """As `Scene.moved`: turned and scaled by a share, so that what turns goes along its arc."""
+        share = self.share(index)
+        if self.asked.flow is not None or share == 0:
+            return FlowField(share * self.whole.flow, self.whole.confidence)
+        between = replace(self.asked, strength=share * self.asked.strength)
+        return edit_field(between, self.photo, self.subjects[0])[1]
+
+    def shown_s(self, order: Sequence[int]) -> list[float]:
+        """As `Scene.shown_s`."""
+        return [1 / self.recipe.fps] * len(order)
+
+    def panels(self, index: int, made: Float[Tensor, "3 H W"]) -> Panels:
+        """As `Scene.panels`."""
+        image = self.photo.image
+        return [
+            ("photo and subject", with_mask(image, self.mask[0].cpu())),
+            ("flow on the photo", with_flow(image, self.flow(index).flow[0].cpu())),
+            (f"result, frame {index}", made),
+        ]
+
+
+def read_edit_scene(recipe: AnimateEditRecipe | None = None, **options: Any) -> EditScene:
+    """Look at the photo and work out the edit. Raises InputError and ModelError."""
+    run, recipe = start(AnimateEditRecipe, recipe, **options)
+    formats(recipe.format)
+    photo, subject, flow = edited(run, recipe)
+    require_motion(flow)
+    assert isinstance(run.recipe, AnimateEditRecipe)
+    falloff = falloff_asked(run.recipe, photo, subject)
+    return EditScene(run, photo, (subject,), run.recipe, falloff, edit_motion(recipe), flow)

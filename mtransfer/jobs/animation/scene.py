@@ -1,0 +1,96 @@
+"""What an animation is made of: a photo, its subject, and the flow from it to every frame. Where from, others say."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mtransfer.flow.field import FlowField
+from mtransfer.jobs.context import Run
+from mtransfer.jobs.recipe import AnimateEditRecipe, AnimateRecipe
+from mtransfer.jobs.render import SURROUNDINGS_SHARE, Panels
+from mtransfer.media.crop import WHOLE, Window, swept, window
+from mtransfer.media.photo.photo import Photo
+from mtransfer.motion.falloff import Falloff
+from mtransfer.sampling.model_folder import model_side_px
+from mtransfer.subject.subject import Subject, together
+
+MARGIN_SHARE = 0.04  # of the long side: halo and feathers around where the subject is
+
+
+@dataclass(frozen=True, eq=False)
+class Scene(ABC):
+    """A photo, its subjects and how they move. Every value of `recipe` is resolved."""
+
+    run: Run
+    photo: Photo
+    subjects: tuple[Subject, ...]
+    recipe: AnimateRecipe | AnimateEditRecipe
+    falloff: Falloff | None
+
+    @property
+    def mask(self) -> Float[Tensor, "1 1 H W"]:
+        """All subjects of the photo together, with the objects that they are parts of."""
+        mask = together(self.photo, self.subjects).mask if self.falloff is None else self.falloff.whole
+        return mask[None].to(self.run.device)
+
+    @property
+    @abstractmethod
+    def labels(self) -> Sequence[str]:
+        """What a sheet writes over every frame."""
+
+    @property
+    @abstractmethod
+    def kept_side_px(self) -> int:
+        """The long side at which the flow is worth keeping."""
+
+    @property
+    def clip_reader(self) -> str | None:
+        """What decoded the clip, where the motion is of one."""
+        return None
+
+    @abstractmethod
+    def moved(self, index: int) -> FlowField:
+        """The flow of the subjects alone to frame `index`."""
+
+    def flow(self, index: int) -> FlowField:
+        """The flow on the photo from it to frame `index` of the animation, but for a camera's."""
+        found = self.moved(index)
+        found = found if self.falloff is None else self.falloff.follow(found)
+        return FlowField(found.flow.to(self.run.device), found.confidence.to(self.run.device))
+
+    def shown(self, painted: Float[Tensor, "3 H W"], index: int) -> Float[Tensor, "3 H W"]:
+        """A painted frame as a camera sees it."""
+        return painted
+
+    @property
+    def pans(self) -> bool:
+        """Whether a camera moves, so that frames are not shown as they are painted."""
+        return False
+
+    @abstractmethod
+    def shown_s(self, order: Sequence[int]) -> list[float]:
+        """How long a film shows each of its frames, in an order of frame_selection.play_order."""
+
+    def beside(self, order: Sequence[int]) -> Iterator[Float[Tensor, "3 h w"]] | None:
+        """The clip's frames in an order of play, where the motion is of one."""
+        return None
+
+    @abstractmethod
+    def panels(self, index: int, made: Float[Tensor, "3 H W"]) -> Panels:
+        """The preview of frame `index`: what the motion was made of, and the result."""
+
+    def sampled_window(self) -> Window:
+        """The window of the photo in which all frames take place: where the model looks in every one."""
+        mask, recipe = self.mask, self.recipe
+        if not recipe.sampler.crop:
+            return WHOLE
+        touched = torch.zeros_like(mask)
+        margin = round(MARGIN_SHARE * max(mask.shape[-2:]))
+        for index in range(len(self.labels)):
+            rows, columns = swept(self.flow(index).flow, mask, margin)
+            touched[..., rows, columns] = 1
+        return window(touched, SURROUNDINGS_SHARE, model_side_px(recipe.model))
