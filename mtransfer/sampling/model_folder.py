@@ -124,7 +124,9 @@ def model_side_px(model: str) -> int:
 
 
 def _on_disk(model: str) -> Path | None:
-    return Path(model) if Path(model).is_dir() else catalog.path_on_disk(model)
+    if Path(model).is_dir():
+        return Path(model)
+    return catalog.path_on_disk(model) if catalog.HUB_ID.fullmatch(model) else None
 
 
 def resolve_model(model: str, device: torch.device | None = None) -> str:
