@@ -88,20 +88,3 @@ def test_a_flow_file_grows(home) -> None:
     mtransfer.save_field(FlowField.from_flow(flow), home / "flow.npz")
     made = scene(flow="flow.npz", frames=3, ease="linear", falloff=0.0)
     torch.testing.assert_close(2 * made.flow(1).flow, made.flow(2).flow)
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ([], "give --flow FILE, or one or more of --translate"),
-        (["--translate", "9,0", "--frames", "1"], "--frames 1: "),
-        (["--translate", "9,0", "--fps", "0"], "--fps 0"),
-        (["--translate", "9,0", "--format", "webm"], "--format webm: "),
-        (["--translate", "0,0"], "the motion asked for is zero"),
-    ],
-)
-def test_what_cannot_be_is_one_line(words, message, home, capsys) -> None:
-    ended = command(capsys, "animate-edit", "photo.png", "-o", "out", *DRAFT, *words)
-    assert ended.code == 2
-    assert message in ended.message
-    assert not (home / "out").exists()
