@@ -75,6 +75,9 @@ class PhotoRecipe(Recipe):
     falloff: float = Field(
         0.5, ge=0, le=10, description="how far an object follows a part of it that moves, in sizes of the part; 0: not"
     )
+    shadow: Literal["move", "keep"] = Field(
+        "move", description="the shadow at the subject's foot, where it is surely found: move (along) | keep (in place)"
+    )
     strength: float = Field(1.0, ge=-MOST_STRENGTH, le=MOST_STRENGTH, description="factor on the motion")
     flow_model: Literal["auto", "embedded", "raft_large", "raft_small", "dis"] = Field(
         "auto",

@@ -21,7 +21,7 @@ from mtransfer.jobs.context import Run
 from mtransfer.jobs.cutout import with_alpha
 from mtransfer.jobs.metrics import EditMetrics
 from mtransfer.jobs.recipe import PhotoRecipe
-from mtransfer.log import warn
+from mtransfer.log import tell, warn
 from mtransfer.media.border import border_warning
 from mtransfer.media.crop import WHOLE, Window, window
 from mtransfer.media.photo.alpha import over
@@ -29,6 +29,7 @@ from mtransfer.media.photo.photo import Photo
 from mtransfer.media.photo.png import Pixels
 from mtransfer.motion.clip_motion import MOVING
 from mtransfer.motion.falloff import Falloff, falloff_of
+from mtransfer.motion.shadow import Shadow, shadow_of
 from mtransfer.sampling.composite import WarpComposite, blend, make_composite, remove_subject
 from mtransfer.sampling.ddim import Callback
 from mtransfer.sampling.highres import Part, SamplingTools, cut, sample_parts, size_to_sample
@@ -123,17 +124,30 @@ def prepare(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: P
 
 
 def _with_the_rest(recipe: PhotoRecipe, photo: Photo, subject: Subject, flow: FlowField) -> tuple[Subject, FlowField]:
-    """The object of which the subject is a part, and how it follows; the subject itself where it is whole."""
-    falloff = falloff_asked(recipe, photo, subject)
-    if falloff is None:
-        return subject, flow
-    return subject_from_mask(photo.image, falloff.whole), falloff.follow(flow)
+    """The subject with what goes with it, and how that follows."""
+    for each in followers(recipe, photo, subject):
+        subject, flow = subject_from_mask(photo.image, each.whole), each.follow(flow)
+    return subject, flow
 
 
-def falloff_asked(recipe: PhotoRecipe, photo: Photo, subject: Subject) -> Falloff | None:
-    """How the rest of an object follows the subject, where it may be but a part: not where the finder took it whole."""
-    given = any(prompt.kind in ("file", "box") or prompt.text == MOVING for prompt in parse_prompts(recipe.subject))
-    return falloff_of(photo.image, subject.mask, recipe.falloff) if given else None
+def followers(recipe: PhotoRecipe, photo: Photo, subject: Subject) -> tuple[Falloff | Shadow, ...]:
+    """What goes with the subject, each with what came before: the object of which it is a part, then its shadow.
+
+    Not the rest of what the finder took whole, and no shadow of all that is in a picture or that a flow file moves.
+    """
+    found: list[Falloff | Shadow] = []
+    prompts = parse_prompts(recipe.subject)
+    if any(prompt.kind in ("file", "box") or prompt.text == MOVING for prompt in prompts):
+        falloff = falloff_of(photo.image, subject.mask, recipe.falloff)
+        found += [] if falloff is None else [falloff]
+    told = getattr(recipe, "flow", None) is not None or getattr(recipe, "align", "") == "none"
+    whole = photo.alpha is not None or any(prompt.text == "all" for prompt in prompts)
+    if recipe.shadow == "move" and not told and not whole:
+        shadow = shadow_of(photo.image, found[-1].whole if found else subject.mask)
+        if shadow is not None:
+            tell("shadow: found at the subject's foot, so it moves along; --shadow keep leaves it where it is")
+            found.append(shadow)
+    return tuple(found)
 
 
 def warn_of_border(flow: Tensor, mask: Tensor) -> None:

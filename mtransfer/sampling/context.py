@@ -16,9 +16,9 @@ from mtransfer.errors import InputError, ModelError
 from mtransfer.flow.estimator import FlowModel
 from mtransfer.flow.field import FlowField, resize
 from mtransfer.sampling.adapters.families import family_of, own_sigmas
-from mtransfer.sampling.adapters.noise_schedule import Timesteps, prediction_type, timesteps
+from mtransfer.sampling.adapters.noise_schedule import prediction_type, timesteps
 from mtransfer.sampling.composite import WarpComposite
-from mtransfer.sampling.ddim import Anchor, Callback, Guide, Step, invert, invert_ode, sample_steps
+from mtransfer.sampling.ddim import Anchor, Callback, Guide, Step, Timesteps, invert, invert_ode, sample_steps
 from mtransfer.sampling.denoiser import Denoiser, Prompt
 from mtransfer.sampling.guidance import EnergyTerm, EnergyWeights, MotionGuidance
 from mtransfer.sampling.settings import SamplerSettings, guided

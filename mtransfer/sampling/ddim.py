@@ -6,17 +6,17 @@ cancelling to the caller. Algorithm 1 of Motion Guidance (arXiv 2401.18085); rec
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mtransfer.errors import InputError
-from mtransfer.sampling.adapters.noise_schedule import Timesteps
 from mtransfer.sampling.denoiser import Estimate, Level
 from mtransfer.sampling.guidance import Energy
+from mtransfer.sampling.settings import visited
 
 # A power of 2, so that it changes no float32: the gradient of a mean over pixels is below float16's smallest number.
 HALF_PRECISION_SCALE = 4096.0
@@ -25,6 +25,55 @@ FIXED_POINT_ROUNDS = 3  # after which a step and its reverse agree to a thousand
 Denoise = Callable[[Tensor, float, Level], Estimate]  # of z, t and z's noise level
 # (pipe, step, t, values) after each evaluation, as diffusers' pipelines call it
 Callback = Callable[[Any, int, float, dict[str, Any]], dict[str, Any] | None]
+
+
+@dataclass(frozen=True)
+class Timesteps:
+    """The visited t, from noise to image, with the noise level at each and at the one after it.
+
+    `fresh`: of the noise after each step, how much is newly drawn; none where sampling is deterministic.
+    """
+
+    t: list[float]
+    levels: list[Level]
+    after: list[Level]
+    fresh: list[float]
+
+    @classmethod
+    def deterministic(cls, t: list[float], levels: list[Level], after: list[Level]) -> Self:
+        return cls(t, levels, after, [0.0] * len(t))
+
+    @classmethod
+    def from_alpha_bar(cls, t: list[float], alpha_bar: list[float], alpha_bar_after: list[float]) -> Self:
+        """Of a schedule that keeps variance."""
+        return cls.deterministic(t, [level_of(bar) for bar in alpha_bar], [level_of(bar) for bar in alpha_bar_after])
+
+    def without_fresh_noise(self) -> Self:
+        """The same levels, nothing drawn on the way."""
+        return replace(self, fresh=[0.0] * len(self.t))
+
+    def at_most(self, t: float) -> Self:
+        """The steps whose t is at most this; the last one at least."""
+        first = min(sum(each > t for each in self.t), len(self.t) - 1)
+        return type(self)(self.t[first:], self.levels[first:], self.after[first:], self.fresh[first:])
+
+
+def ddim_timesteps(alphas_cumprod: Float[Tensor, "T"], steps: int, start_t: int) -> Timesteps:
+    """`steps` uniform DDIM steps over the whole schedule, those up to `start_t` kept; the last goes to alpha_bar_0.
+
+    Raises InputError for more steps than the schedule has noise levels.
+    """
+    if steps > len(alphas_cumprod):
+        raise InputError(f"sampler.steps {steps}: the model knows {len(alphas_cumprod)} noise levels; ask for no more")
+    rising = visited(steps, start_t, len(alphas_cumprod))
+    alpha_bar = [float(alphas_cumprod[t]) for t in rising]
+    after = [float(alphas_cumprod[0]), *alpha_bar[:-1]]
+    return Timesteps.from_alpha_bar([*rising[::-1]], alpha_bar[::-1], after[::-1])
+
+
+def level_of(alpha_bar: float) -> Level:
+    """The noise level of a schedule that keeps variance."""
+    return Level(alpha_bar**0.5, (1 - alpha_bar) ** 0.5)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from mtransfer import EditRecipe, InputError, MotionGuidedPipeline, TransferReci
 from mtransfer.flow.estimator import FlowModel
 from mtransfer.flow.io import save_field
 from mtransfer.jobs.context import _require_one
-from mtransfer.sampling.adapters.noise_schedule import ddim_timesteps
+from mtransfer.sampling.ddim import ddim_timesteps
 from mtransfer.sampling.guidance import EnergyTerm
 from mtransfer.sampling.loading import load_pipeline
 from mtransfer.sampling.settings import SamplerSettings

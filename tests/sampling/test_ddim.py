@@ -11,8 +11,7 @@ from noise_model import predicting_noise
 from torch import Tensor
 
 from mtransfer.errors import InputError
-from mtransfer.sampling.adapters.noise_schedule import Timesteps, ddim_timesteps
-from mtransfer.sampling.ddim import Anchor, Guide, Step, invert, sample_steps
+from mtransfer.sampling.ddim import Anchor, Guide, Step, Timesteps, ddim_timesteps, invert, sample_steps
 from mtransfer.sampling.guidance import EnergyWeights, MotionGuidance
 
 GOLDEN = Path(__file__).parents[1] / "golden"

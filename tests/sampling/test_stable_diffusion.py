@@ -26,10 +26,10 @@ from tiny_sd import add_safety_checker, build_tiny_sd
 from transformers import CLIPTextModel
 
 from mtransfer.errors import ModelError
-from mtransfer.sampling.adapters.noise_schedule import Timesteps, as_ddim, ddim_timesteps
+from mtransfer.sampling.adapters.noise_schedule import as_ddim
 from mtransfer.sampling.adapters.stable_diffusion import StableDiffusion
 from mtransfer.sampling.context import _fingerprint
-from mtransfer.sampling.ddim import Guide, sample_steps
+from mtransfer.sampling.ddim import Guide, Timesteps, ddim_timesteps, sample_steps
 from mtransfer.sampling.denoiser import Denoiser, Level, Prompt
 from mtransfer.sampling.guidance import Energy
 from mtransfer.sampling.loading import load_pipeline

@@ -15,7 +15,7 @@ from mtransfer.flow.visualize import with_flow
 from mtransfer.jobs.animation.scene import Scene
 from mtransfer.jobs.context import Run, start
 from mtransfer.jobs.recipe import AnimateRecipe
-from mtransfer.jobs.render import ZERO_MOTION, Panels, falloff_asked
+from mtransfer.jobs.render import ZERO_MOTION, Panels, followers
 from mtransfer.jobs.transfer import clip_panels, photo_and_subjects
 from mtransfer.log import tell
 from mtransfer.media.clip_position import parse_position
@@ -123,8 +123,8 @@ def read_clip_scene(recipe: AnimateRecipe | None = None, **options: Any) -> Clip
         run.resolve(clip_subject=MOVING)
     grey = None if recipe.strength_mask is None else read_mask(recipe.strength_mask, photo.image, grey=True)
     assert isinstance(run.recipe, AnimateRecipe)
-    falloff = falloff_asked(run.recipe, photo, together(photo, subjects))
-    scene = ClipScene(run, photo, subjects, run.recipe, falloff, motion, grey, recipe.stay == "always")
+    along = followers(run.recipe, photo, together(photo, subjects))
+    scene = ClipScene(run, photo, subjects, run.recipe, along, motion, grey, recipe.stay == "always")
     if recipe.stay == "auto":
         stays = _leaves(scene)
         run.resolve(stay="always" if stays else "never")

@@ -12,7 +12,7 @@ from mtransfer.flow.visualize import with_flow
 from mtransfer.jobs.animation.scene import Scene
 from mtransfer.jobs.context import start
 from mtransfer.jobs.recipe import AnimateEditRecipe
-from mtransfer.jobs.render import Panels, falloff_asked, require_motion
+from mtransfer.jobs.render import Panels, followers, require_motion
 from mtransfer.jobs.transfer import edit_motion, edited
 from mtransfer.media.frame_selection import formats
 from mtransfer.motion.edit_motion import EditMotion, edit_field
@@ -73,5 +73,5 @@ def read_edit_scene(recipe: AnimateEditRecipe | None = None, **options: Any) -> 
     photo, subject, flow = edited(run, recipe)
     require_motion(flow)
     assert isinstance(run.recipe, AnimateEditRecipe)
-    falloff = falloff_asked(run.recipe, photo, subject)
-    return EditScene(run, photo, (subject,), run.recipe, falloff, edit_motion(recipe), flow)
+    along = followers(run.recipe, photo, subject)
+    return EditScene(run, photo, (subject,), run.recipe, along, edit_motion(recipe), flow)

@@ -15,6 +15,7 @@ from mtransfer.jobs.render import SURROUNDINGS_SHARE, Panels
 from mtransfer.media.crop import WHOLE, Window, swept, window
 from mtransfer.media.photo.photo import Photo
 from mtransfer.motion.falloff import Falloff
+from mtransfer.motion.shadow import Shadow
 from mtransfer.sampling.model_folder import model_side_px
 from mtransfer.subject.subject import Subject, together
 
@@ -29,12 +30,12 @@ class Scene(ABC):
     photo: Photo
     subjects: tuple[Subject, ...]
     recipe: AnimateRecipe | AnimateEditRecipe
-    falloff: Falloff | None
+    followers: tuple[Falloff | Shadow, ...]
 
     @property
     def mask(self) -> Float[Tensor, "1 1 H W"]:
-        """All subjects of the photo together, with the objects that they are parts of."""
-        mask = together(self.photo, self.subjects).mask if self.falloff is None else self.falloff.whole
+        """All subjects of the photo together, with what goes with them."""
+        mask = self.followers[-1].whole if self.followers else together(self.photo, self.subjects).mask
         return mask[None].to(self.run.device)
 
     @property
@@ -59,7 +60,8 @@ class Scene(ABC):
     def flow(self, index: int) -> FlowField:
         """The flow on the photo from it to frame `index` of the animation, but for a camera's."""
         found = self.moved(index)
-        found = found if self.falloff is None else self.falloff.follow(found)
+        for each in self.followers:
+            found = each.follow(found)
         return FlowField(found.flow.to(self.run.device), found.confidence.to(self.run.device))
 
     def shown(self, painted: Float[Tensor, "3 H W"], index: int) -> Float[Tensor, "3 H W"]:

@@ -5,8 +5,7 @@ else is written once (Karras et al., arXiv 2206.00364).
 """
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import torch
 from diffusers import (
@@ -16,12 +15,11 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     LCMScheduler,
 )
-from jaxtyping import Float
-from torch import Tensor
 
-from mtransfer.errors import InputError, ModelError
+from mtransfer.errors import ModelError
+from mtransfer.sampling.ddim import Timesteps, ddim_timesteps, level_of
 from mtransfer.sampling.denoiser import Level
-from mtransfer.sampling.settings import TRAINED, visited
+from mtransfer.sampling.settings import TRAINED
 
 SCHEDULE = (
     *("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas"),
@@ -29,37 +27,6 @@ SCHEDULE = (
 )
 CLEAN = Level(1.0, 0.0)
 PATCH = 2  # cells a side that transformers take as one token
-
-
-@dataclass(frozen=True)
-class Timesteps:
-    """The visited t, from noise to image, with the noise level at each and at the one after it.
-
-    `fresh`: of the noise after each step, how much is newly drawn; none where sampling is deterministic.
-    """
-
-    t: list[float]
-    levels: list[Level]
-    after: list[Level]
-    fresh: list[float]
-
-    @classmethod
-    def deterministic(cls, t: list[float], levels: list[Level], after: list[Level]) -> Self:
-        return cls(t, levels, after, [0.0] * len(t))
-
-    @classmethod
-    def from_alpha_bar(cls, t: list[float], alpha_bar: list[float], alpha_bar_after: list[float]) -> Self:
-        """Of a schedule that keeps variance."""
-        return cls.deterministic(t, [_of(bar) for bar in alpha_bar], [_of(bar) for bar in alpha_bar_after])
-
-    def without_fresh_noise(self) -> Self:
-        """The same levels, nothing drawn on the way."""
-        return replace(self, fresh=[0.0] * len(self.t))
-
-    def at_most(self, t: float) -> Self:
-        """The steps whose t is at most this; the last one at least."""
-        first = min(sum(each > t for each in self.t), len(self.t) - 1)
-        return type(self)(self.t[first:], self.levels[first:], self.after[first:], self.fresh[first:])
 
 
 def usable_scheduler(scheduler: Any) -> Any:
@@ -118,23 +85,6 @@ def timesteps(
     return ddim_timesteps(scheduler.alphas_cumprod, steps, start_t)
 
 
-def ddim_timesteps(alphas_cumprod: Float[Tensor, "T"], steps: int, start_t: int) -> Timesteps:
-    """`steps` uniform DDIM steps over the whole schedule, those up to `start_t` kept; the last goes to alpha_bar_0.
-
-    Raises InputError for more steps than the schedule has noise levels.
-    """
-    if steps > len(alphas_cumprod):
-        raise InputError(f"sampler.steps {steps}: the model knows {len(alphas_cumprod)} noise levels; ask for no more")
-    rising = visited(steps, start_t, len(alphas_cumprod))
-    alpha_bar = [float(alphas_cumprod[t]) for t in rising]
-    after = [float(alphas_cumprod[0]), *alpha_bar[:-1]]
-    return Timesteps.from_alpha_bar([*rising[::-1]], alpha_bar[::-1], after[::-1])
-
-
-def _of(alpha_bar: float) -> Level:
-    return Level(alpha_bar**0.5, (1 - alpha_bar) ** 0.5)
-
-
 def _of_flow(scheduler: Any, steps: int, start_t: int, cells: tuple[int, int], sigmas: list[float] | None) -> Timesteps:
     """Rectified flow: alpha = 1 - sigma, t = 1000 sigma; it begins where Stable Diffusion is as noisy at `start_t`."""
     own = FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)
@@ -160,7 +110,7 @@ def _as_noisy(start_t: int) -> float:
     if start_t >= TRAINED:
         return 1.0
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, TRAINED).square()
-    alpha, sigma = _of(float((1 - betas).cumprod(dim=0)[start_t]))
+    alpha, sigma = level_of(float((1 - betas).cumprod(dim=0)[start_t]))
     return sigma / (alpha + sigma)
 
 
@@ -171,7 +121,7 @@ def _of_consistency(scheduler: LCMScheduler, steps: int, start_t: int) -> Timest
     most = max(1, int(own.config.original_inference_steps * share))
     own.set_timesteps(min(steps, most), strength=max(share, 1 / own.config.original_inference_steps))
     t = [int(each) for each in own.timesteps]
-    levels = [_of(float(own.alphas_cumprod[each])) for each in t]
+    levels = [level_of(float(own.alphas_cumprod[each])) for each in t]
     after = [*levels[1:], CLEAN]
     return Timesteps([float(each) for each in t], levels, after, [level.sigma for level in after])
 
@@ -179,7 +129,7 @@ def _of_consistency(scheduler: LCMScheduler, steps: int, start_t: int) -> Timest
 def _of_euler(scheduler: Any, steps: int) -> Timesteps:
     """Euler steps of Turbo and Lightning, spaced from the noisiest level on; ancestral ones draw some noise anew."""
     t: list[float] = [round(TRAINED - index * TRAINED / steps) - 1 for index in range(steps)]
-    levels = [_of(float(scheduler.alphas_cumprod[int(each)])) for each in t]
+    levels = [level_of(float(scheduler.alphas_cumprod[int(each)])) for each in t]
     after = [*levels[1:], CLEAN]
     fresh = [0.0] * steps
     if isinstance(scheduler, EulerAncestralDiscreteScheduler):
