@@ -31,12 +31,12 @@ def random_pipeline(arch: str, device: torch.device, dtype: torch.dtype) -> Moti
     torch.set_default_dtype(dtype)
     try:
         parts = MAKERS[arch]()
+        small = AutoencoderTiny(latent_channels=parts["vae"].config.latent_channels)
     finally:
         torch.set_default_dtype(before)
-    channels = parts["vae"].config.latent_channels
-    pipe = MotionGuidedPipeline(**parts, guidance_vae=AutoencoderTiny(latent_channels=channels))
+    pipe = MotionGuidedPipeline(**parts, guidance_vae=small)
     for part in (pipe.net, pipe.vae, pipe.guidance_vae):
-        part.requires_grad_(False).to(device, dtype)
+        part.requires_grad_(False).to(device)
     return pipe
 
 
