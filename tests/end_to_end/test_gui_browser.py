@@ -463,6 +463,24 @@ def test_from_a_click_to_an_image_that_the_command_line_repeats(editor, tmp_path
 
 
 @pytest.mark.slow
+def test_an_edit_becomes_a_film(editor) -> None:
+    x, y = editor.middle()
+    editor.drag((x, y), (x + DRAG_PX, y))
+    editor.page.get_by_label("Make a").click()
+    editor.page.get_by_role("option", name="film, there and back").click()
+    editor.generate("draft")
+    editor.told("done")
+    film = editor.page.locator(".mt-editor video.mt-made")
+    film.wait_for(timeout=WAIT_MS)
+    assert film.bounding_box()["y"] >= 0
+    link = editor.page.get_by_role("link", name="Download result")
+    assert link.get_attribute("download") == f"{Path(SAMPLE).stem}-edit.mp4"
+    editor.page.wait_for_function("document.querySelector('video.mt-made').duration > 1.5", timeout=WAIT_MS)
+    editor.page.get_by_role("tab", name="Gallery").click()
+    editor.page.locator(".mt-run-card").wait_for(timeout=WAIT_MS)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command_name", "frames", "result"), [("transfer", "0:12", "img"), ("animate", "0:3", "video")]
 )

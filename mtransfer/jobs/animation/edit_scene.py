@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mtransfer.flow.field import FlowField
 from mtransfer.flow.visualize import with_flow
+from mtransfer.jobs.animation.inbetween import partway
 from mtransfer.jobs.animation.scene import Scene
 from mtransfer.jobs.context import start
 from mtransfer.jobs.recipe import AnimateEditRecipe
@@ -47,8 +48,8 @@ class EditScene(Scene):
     def moved(self, index: int) -> FlowField:
         """As `Scene.moved`: turned and scaled by a share, so that what turns goes along its arc."""
         share = self.share(index)
-        if self.asked.flow is not None or share == 0:
-            return FlowField(share * self.whole.flow, self.whole.confidence)
+        if self.asked.flow is not None:
+            return FlowField(partway(self.whole.flow, self.subjects[0].mask, share), self.whole.confidence)
         between = replace(self.asked, strength=share * self.asked.strength)
         return edit_field(between, self.photo, self.subjects[0])[1]
 

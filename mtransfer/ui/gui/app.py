@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from mtransfer.ui.gui.access import LOOPBACK, Guard
 from mtransfer.ui.gui.api import QUEUE, add_api, job_key, session_of, stop
-from mtransfer.ui.gui.forms import chosen, edit_job, recipe_job
+from mtransfer.ui.gui.forms import FILMS, PICTURE, chosen, edit_job, recipe_job
 from mtransfer.ui.gui.jobs import Cancelled, Job, Progress, reason
 from mtransfer.ui.gui.routes import CANVAS, add_routes
 from mtransfer.ui.gui.sessions import Session, Sessions
@@ -86,16 +86,17 @@ def _edit_tab(model: str) -> None:
     gr.HTML(html_template=(CANVAS / "editor.html").read_text(encoding="utf-8"), js_on_load=LOAD % "editor.js")
     state = gr.Textbox(visible=False)
     with gr.Row(elem_classes="mt-run"):
+        film = gr.Dropdown([PICTURE, *FILMS], value=PICTURE, label="Make a", min_width=130, elem_id="mt-edit-film")
         options = _options()
     with gr.Row(elem_classes="mt-go"):
         go, cancel = gr.Button("Generate", variant="primary", elem_id="mt-edit-go"), _cancel("edit")
     told = gr.HTML(elem_id="mt-edit-told")
 
-    def run(state: str, preset: str, seed: int, prompt: str, request: gr.Request) -> Iterator[str]:
+    def run(state: str, film: str, preset: str, seed: int, prompt: str, request: gr.Request) -> Iterator[str]:
         values = chosen({"preset": preset, "seed": seed, "prompt": prompt}, model)
-        yield from _told(request, "edit", lambda session: edit_job(session, _json(state), values))
+        yield from _told(request, "edit", lambda session: edit_job(session, _json(state), values, film))
 
-    _on_click(go, cancel, run, [state, *options], told, "edit")
+    _on_click(go, cancel, run, [state, film, *options], told, "edit")
 
 
 def _clip_tab(model: str, command: str) -> None:

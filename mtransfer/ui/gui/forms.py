@@ -12,7 +12,7 @@ from torch import Tensor
 from mtransfer.errors import InputError
 from mtransfer.flow.field import FlowField
 from mtransfer.flow.io import save_field
-from mtransfer.jobs.recipe import COMMANDS, EditRecipe
+from mtransfer.jobs.recipe import COMMANDS, AnimateEditRecipe, EditRecipe
 from mtransfer.media.photo.mask_image import GREY
 from mtransfer.media.photo.photo import read_photo, save_png
 from mtransfer.subject.mask_file import read_mask
@@ -25,6 +25,8 @@ from mtransfer.ui.gui.sessions import Session, Thing
 
 MOST_OBJECTS = 16
 NO_MOTION = "nothing moves yet; drag the object, or type a motion"
+PICTURE = "picture"
+FILMS = {"film": "none", "film, there and back": "pingpong"}  # and how they play
 
 
 class Moved(BaseModel):
@@ -81,8 +83,8 @@ def keep_mask(session: Session, mask: Float[Tensor, "1 H W"], photo: str) -> Thi
     return session.keep(Thing(name, "mask", path, facts))
 
 
-def edit_job(session: Session, state: dict[str, Any], options: dict[str, Any]) -> Job:
-    """The editor's scene as a job on files: photo, mask.png, flow.npz. Raises InputError."""
+def edit_job(session: Session, state: dict[str, Any], options: dict[str, Any], film: str = PICTURE) -> Job:
+    """The editor's scene as a job on files: photo, mask.png, flow.npz; of a picture or a film. Raises InputError."""
     scene = scene_of(state)
     if all(motion.still for motion in scene.motions):
         raise InputError(NO_MOTION)
@@ -95,7 +97,11 @@ def edit_job(session: Session, state: dict[str, Any], options: dict[str, Any]) -
     # What was drawn by hand is what was meant.
     sampler = {**options.get("sampler", {}), "snap_mask": False}
     # Nothing follows that did not in the preview.
-    recipe = EditRecipe.build({**options, **files, "sampler": sampler, "falloff": 0.0}, [])
+    values = {**options, **files, "sampler": sampler, "falloff": 0.0, "shadow": "keep"}
+    if film == PICTURE:
+        recipe = EditRecipe.build(values, [])
+    else:
+        recipe = AnimateEditRecipe.build(values | {"loop": FILMS[film]}, [])
     facts = {"kind": "edit", "of": photo.name, "photo": scene.photo, "scene": scene.model_dump(mode="json")}
     return Job(session, recipe, home, name, facts)
 
