@@ -126,7 +126,7 @@ def checkpoints_folder() -> Path:
 def is_whole(folder: Path) -> bool:
     """A model's folder to which nothing is missing: an interrupted download leaves one that only looks like it."""
     if (folder / "model_index.json").is_file():
-        parts = [name for name, value in _read_json(folder / "model_index.json").items() if value]
+        parts = [name for name, value in read_json(folder / "model_index.json").items() if value]
         weights = [folder / part for part in WITH_WEIGHTS if part in parts]
         others = [folder / part for part in WITHOUT_WEIGHTS if part in parts]
         return bool(weights) and all(map(_has_weights, weights)) and all(part.is_dir() for part in others)
@@ -185,11 +185,12 @@ def _has_weights(folder: Path) -> bool:
 
 def _is_followed(index: Path) -> bool:
     """Whether every file that an index of split weights names is there."""
-    names = _read_json(index).get("weight_map", {}).values()
+    names = read_json(index).get("weight_map", {}).values()
     return bool(names) and all((index.parent / name).is_file() for name in set(names))
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where there is none."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

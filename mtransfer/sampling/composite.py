@@ -84,8 +84,12 @@ def _draft(photo: Tensor, flow: Tensor, mask: Tensor, background: Tensor, *, hal
 
 def remove_subject(photo: Float[Tensor, "1 3 H W"], mask: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 3 H W"]:
     """The photo with the masked subject, its halo too, filled from what is around it."""
-    hole, filled = dilate((mask > 0.05).to(photo), halo_px(photo)), photo.clone()
-    rows, columns = window(hole, SURROUNDINGS_SHARE, WORK_SIDE_PX)
+    return inpaint(photo, dilate((mask > 0.05).to(photo), halo_px(photo)))
+
+
+def inpaint(photo: Float[Tensor, "1 3 H W"], hole: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 3 H W"]:
+    """The photo in [0,1] with `hole` (1 = unknown) filled from what is around it."""
+    filled, (rows, columns) = photo.clone(), window(hole, SURROUNDINGS_SHARE, WORK_SIDE_PX)
     filled[..., rows, columns] = fill_exemplar(photo[..., rows, columns], hole[..., rows, columns])
     return filled
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 
 from mtransfer import catalog
+from mtransfer.catalog import read_json
 from mtransfer.devices import choose_device
 from mtransfer.errors import InputError, ModelError
-from mtransfer.sampling.adapters.layouts import NETS, SIDE_PX, layout_of, parts_of, read_header, read_json, side_px
+from mtransfer.sampling.adapters.layouts import NETS, SIDE_PX, layout_of, parts_of, read_header, side_px
 
 EMBEDDED_SIDE_PX, STABLE_DIFFUSION_SIDE_PX = 256, SIDE_PX
 SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")

@@ -14,7 +14,7 @@ from diffusers import (
     SD3Transformer2DModel,
     UNet2DConditionModel,
 )
-from tiny_sd import TEXT_WIDTH, build_text_encoder, build_tokenizer, build_unet
+from tiny_sd import TEXT_WIDTH, build_text_encoder, build_tokenizer, build_unet, build_vae
 from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
@@ -124,17 +124,8 @@ def _flux(family: str, folder: Path) -> dict[str, Any]:
 
 def _vae(channels: int) -> AutoencoderKL:
     """One whose distributions are points, so that a sample is the mode."""
-    vae = AutoencoderKL(
-        block_out_channels=(8, 16, 16, 16),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        latent_channels=channels,
-        layers_per_block=1,
-        norm_num_groups=4,
-        sample_size=64,
-        scaling_factor=0.18215 if channels == 4 else 1.5305,
-        shift_factor=None if channels == 4 else 0.0609,
-    )
+    scales = {"scaling_factor": 0.18215} if channels == 4 else {"scaling_factor": 1.5305, "shift_factor": 0.0609}
+    vae = build_vae(channels, **scales)
     with torch.no_grad():
         vae.quant_conv.weight[channels:] = 0
         vae.quant_conv.bias[channels:] = -30

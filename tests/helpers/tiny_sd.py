@@ -30,16 +30,7 @@ def build_tiny_sd(
 ) -> Path:
     """Write the model into `folder`; like a download without the safety checker, its folders are not there."""
     torch.manual_seed(0)
-    vae = AutoencoderKL(
-        block_out_channels=(8, 16, 16, 16),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        latent_channels=LATENTS,
-        layers_per_block=1,
-        norm_num_groups=4,
-        sample_size=64,
-        scaling_factor=0.18215,
-    )
+    vae = build_vae(scaling_factor=0.18215)
     vae.save_pretrained(folder / "vae", safe_serialization=safetensors)
     build_unet(input_channels).save_pretrained(folder / "unet", safe_serialization=safetensors)
     build_text_encoder().save_pretrained(folder / "text_encoder")
@@ -48,6 +39,19 @@ def build_tiny_sd(
     _scheduler(prediction_type).save_pretrained(folder / "scheduler")
     (folder / "model_index.json").write_text(json.dumps(INDEX))
     return folder
+
+
+def build_vae(channels: int = LATENTS, **more: Any) -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=(8, 16, 16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        latent_channels=channels,
+        layers_per_block=1,
+        norm_num_groups=4,
+        sample_size=64,
+        **more,
+    )
 
 
 def add_safety_checker(folder: Path) -> None:

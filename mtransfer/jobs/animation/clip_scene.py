@@ -11,7 +11,6 @@ from torch import Tensor
 
 from mtransfer.errors import InputError
 from mtransfer.flow.field import FlowField
-from mtransfer.flow.visualize import with_flow
 from mtransfer.jobs.animation.scene import Scene
 from mtransfer.jobs.context import Run, start
 from mtransfer.jobs.recipe import AnimateRecipe
@@ -28,7 +27,7 @@ from mtransfer.motion.camera import pan
 from mtransfer.motion.clip_motion import MOVING, ClipMotion, camera_on_photo, read_motion, retargeted
 from mtransfer.motion.plausibility import in_place, outside_fraction
 from mtransfer.subject.mask_file import read_mask
-from mtransfer.subject.subject import together, with_mask
+from mtransfer.subject.subject import together
 
 MOST_OUTSIDE = 0.25  # of the subject, beyond the photo's border, in any frame
 ALL = 0.95  # of the photo: no subject in it that could leave
@@ -96,15 +95,9 @@ class ClipScene(Scene):
         )
         return map(from_uint8, frames)
 
-    def panels(self, index: int, made: Float[Tensor, "3 H W"]) -> Panels:
-        """As `Scene.panels`."""
-        image = self.photo.image
-        return [
-            *clip_panels(self.run.clip_reader, self.motion, index),
-            ("photo and subject", with_mask(image, self.mask[0].cpu())),
-            ("flow on the photo", with_flow(image, self.flow(index).flow[0].cpu())),
-            (f"result, frame {index}", made),
-        ]
+    def clip_panels(self, index: int) -> Panels:
+        """As `Scene.clip_panels`."""
+        return clip_panels(self.run.clip_reader, self.motion, index)
 
 
 def read_clip_scene(recipe: AnimateRecipe | None = None, **options: Any) -> ClipScene:

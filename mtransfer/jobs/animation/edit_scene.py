@@ -4,20 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor
-
 from mtransfer.flow.field import FlowField
-from mtransfer.flow.visualize import with_flow
 from mtransfer.jobs.animation.inbetween import partway
 from mtransfer.jobs.animation.scene import Scene
 from mtransfer.jobs.context import start
 from mtransfer.jobs.recipe import AnimateEditRecipe
-from mtransfer.jobs.render import Panels, followers, require_motion
+from mtransfer.jobs.render import followers, require_motion
 from mtransfer.jobs.transfer import edit_motion, edited
 from mtransfer.media.frame_selection import formats
 from mtransfer.motion.edit_motion import EditMotion, edit_field
-from mtransfer.subject.subject import with_mask
 
 KEPT_SIDE_PX = 1024
 
@@ -56,15 +51,6 @@ class EditScene(Scene):
     def shown_s(self, order: Sequence[int]) -> list[float]:
         """As `Scene.shown_s`."""
         return [1 / self.recipe.fps] * len(order)
-
-    def panels(self, index: int, made: Float[Tensor, "3 H W"]) -> Panels:
-        """As `Scene.panels`."""
-        image = self.photo.image
-        return [
-            ("photo and subject", with_mask(image, self.mask[0].cpu())),
-            ("flow on the photo", with_flow(image, self.flow(index).flow[0].cpu())),
-            (f"result, frame {index}", made),
-        ]
 
 
 def read_edit_scene(recipe: AnimateEditRecipe | None = None, **options: Any) -> EditScene:

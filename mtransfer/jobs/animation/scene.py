@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mtransfer.flow.field import FlowField
+from mtransfer.flow.visualize import with_flow
 from mtransfer.jobs.context import Run
 from mtransfer.jobs.recipe import AnimateEditRecipe, AnimateRecipe
 from mtransfer.jobs.render import SURROUNDINGS_SHARE, Panels
@@ -17,7 +18,7 @@ from mtransfer.media.photo.photo import Photo
 from mtransfer.motion.falloff import Falloff
 from mtransfer.motion.shadow import Shadow
 from mtransfer.sampling.model_folder import model_side_px
-from mtransfer.subject.subject import Subject, together
+from mtransfer.subject.subject import Subject, together, with_mask
 
 MARGIN_SHARE = 0.04  # of the long side: halo and feathers around where the subject is
 
@@ -81,9 +82,19 @@ class Scene(ABC):
         """The clip's frames in an order of play, where the motion is of one."""
         return None
 
-    @abstractmethod
+    def clip_panels(self, index: int) -> Panels:
+        """What was seen in the clip, where the motion is of one."""
+        return []
+
     def panels(self, index: int, made: Float[Tensor, "3 H W"]) -> Panels:
-        """The preview of frame `index`: what the motion was made of, and the result."""
+        """The preview of frame `index`: what was seen in the clip, what was made of it, and the result."""
+        image = self.photo.image
+        return [
+            *self.clip_panels(index),
+            ("photo and subject", with_mask(image, self.mask[0].cpu())),
+            ("flow on the photo", with_flow(image, self.flow(index).flow[0].cpu())),
+            (f"result, frame {index}", made),
+        ]
 
     def sampled_window(self) -> Window:
         """The window of the photo in which all frames take place: where the model looks in every one."""

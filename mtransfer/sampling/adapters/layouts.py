@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mtransfer.catalog import read_json
+
 HEADER_BYTES = 100 * 2**20
 CELL_PX = 8  # of every autoencoder here
 SIDE_PX = 512  # where a net does not say
@@ -106,12 +108,3 @@ def read_header(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, TypeError):
         return {}
     return header if isinstance(header, dict) else {}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; empty where there is none."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
