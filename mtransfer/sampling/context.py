@@ -244,9 +244,11 @@ def _fingerprint(eps: Denoiser, source: Tensor) -> str:
     """What an inversion depends on: the net (a few of each of its weights stand for all), prompt, surround, latents."""
     weights = [values.detach().flatten() for _, values in sorted(eps.net.named_parameters())]
     weights = [values[:: max(1, len(values) // WEIGHTS_READ)] for values in weights]
-    prompt = [] if eps.prompt is None else [eps.prompt.positive.tokens]
+    text = None if eps.prompt is None else eps.prompt.positive
+    prompt = [] if text is None else [each for each in (text.tokens, text.pooled) if each is not None]
     surround = [] if eps.surround is None else [eps.surround]
-    digest = hashlib.sha256(f"{source.device.type} {eps.prediction_type}".encode())
+    told = None if eps.prompt is None else eps.prompt.distilled_scale
+    digest = hashlib.sha256(f"{source.device.type} {eps.prediction_type} {told}".encode())
     for tensor in (*weights, source, *prompt, *surround):
         digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy().data)

@@ -157,7 +157,7 @@ class MotionGuidedPipeline(DiffusionPipeline):
         """The settings as they are for this pipeline's net, which is `guided` by what the caller gave."""
         settings = settings or SamplerSettings.from_preset("fast")
         if self.takes_few_steps:
-            settings = settings.for_few_steps()
+            settings = settings.for_few_steps(keep_scale=is_distilled(self.net))
         return settings.for_embedded() if self.refines and not guided else settings.for_any_model()
 
     def _guidance(
@@ -198,12 +198,13 @@ class MotionGuidedPipeline(DiffusionPipeline):
 
         Only the settings' steps and guidance scale count. Such an image can be edited with start=own.
         """
+        settings = self._resolved(settings, guided=True)
         like = self.encode_image(torch.zeros(1, 3, *size, device=self._execution_device))
         device = generator.device if generator is not None else like.device
         noise = torch.randn(like.shape, generator=generator, device=device).to(like)
         text = self.encode_prompt(prompt, negative_prompt, settings.guidance_scale)
         eps = build_denoiser(self, like, text, lambda: nothing_known(like))
-        timesteps = timesteps_of(self, max(1, self._resolved(settings, guided=True).steps), 1000, like)
+        timesteps = timesteps_of(self, max(1, settings.steps), 1000, like)
         for done, latents in enumerate(unguided(eps, noise, timesteps)):  # noqa: B007 - the last are the image
             on_step(done, len(timesteps.t))
         return self.decode_latents(latents).clamp(0, 1), noise

@@ -104,9 +104,10 @@ class SamplerSettings(BaseModel):
         own = self.embedded.model_dump(exclude_none=True)
         return self.model_copy(update={**own, "embedded": EmbeddedChanges()})
 
-    def for_few_steps(self) -> Self:
-        """These settings for a net distilled to few steps, which is not guided by its prompt."""
-        return self.model_copy(update={"steps": min(self.steps, FEW_STEPS), "guidance_scale": 1.0})
+    def for_few_steps(self, *, keep_scale: bool) -> Self:
+        """These settings for a net distilled to few steps: not guided by its prompt, but where it is told the scale."""
+        changes = {"steps": min(self.steps, FEW_STEPS)}
+        return self.model_copy(update=changes if keep_scale else {**changes, "guidance_scale": 1.0})
 
     def for_any_model(self) -> Self:
         """These settings without those of the embedded net."""

@@ -185,6 +185,18 @@ def preset_paper(changes: dict[str, Any]) -> Any:
     return SamplerSettings.from_preset("paper", **changes).for_any_model()
 
 
+def test_nets_of_few_steps_take_few_and_are_not_guided_by_text(family, pipe) -> None:
+    asked = settings(steps=84, guidance_scale=4.0)
+    chosen = pipe._resolved(asked, guided=True)
+    few = family in ("lcm", "turbo", "lightning")
+    assert pipe.takes_few_steps == few
+    assert chosen.steps == (8 if few else 84)
+    assert chosen.guidance_scale == (1.0 if family in ("turbo", "lightning") else 4.0)  # LCM is told its scale
+    prompt = pipe.encode_prompt("a kite", "", chosen.guidance_scale)
+    assert prompt.distilled_scale == (4.0 if family in ("lcm", "flux", "flux-dev") else None)
+    assert prompt.scale == (1.0 if few or family.startswith("flux") else 4.0)
+
+
 def test_without_a_prompt_the_net_runs_once_a_step(family, pipe) -> None:
     prompt = pipe.encode_prompt("", "", 7.5)
     assert prompt is not None
