@@ -17,7 +17,15 @@ from PIL.PngImagePlugin import PngInfo
 from stored_recipes import PLACES, put, restored
 
 from mtransfer.errors import InputError
-from mtransfer.jobs.recipe import COMMANDS, AnimateRecipe, EditRecipe, GenerateRecipe, Recipe, TransferRecipe
+from mtransfer.jobs.recipe import (
+    COMMANDS,
+    AnimateEditRecipe,
+    AnimateRecipe,
+    EditRecipe,
+    GenerateRecipe,
+    Recipe,
+    TransferRecipe,
+)
 from mtransfer.jobs.recipe_file import (
     find_inputs,
     input_files,
@@ -45,7 +53,7 @@ def recipes(home: Path) -> dict[str, Recipe]:
         "sampler": {"steps": 9, "window": (0.1, 0.5), "start": "own"},
     }
     photo = {"photo": home / "photo.png", "subject": str(home / "mask.png"), "noise": home / "noise.safetensors"}
-    photo |= {"strength": 1 / 3, "flow_model": "dis"}
+    photo |= {"strength": 1 / 3, "flow_model": "dis", "shadow": "keep"}
     clip = {"clip": home / "clip.mp4", "clip_subject": str(home / "clip_mask.png"), "camera": "keep"}
     clip |= {"strength_mask": home / "grey.png"}
     edit = {"flow": home / "flow.npz", "rotate": -0.1, "scale": 1e-7, "stretch": "1,2", "pin": ("1,2:3,4", "5,6:7,8")}
@@ -59,6 +67,9 @@ def recipes(home: Path) -> dict[str, Recipe]:
             [],
         ),
         "edit": EditRecipe.build(common | photo | edit | {"translate": "3,-4"}, []),
+        "animate-edit": AnimateEditRecipe.build(
+            common | photo | edit | {"frames": 9, "ease": "linear", "fps": 7.5, "loop": "pingpong", "format": "gif"}, []
+        ),
         "generate": GenerateRecipe.build(common | {"size": "256x128"}, []),
     }
 

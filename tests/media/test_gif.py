@@ -109,7 +109,7 @@ def test_a_sheet_shows_frames_from_the_first_to_the_last() -> None:
         asked.append(index)
         return torch.full((3, 20, 30), 0.5)
 
-    made = contact_sheet(frame, range(10, 110))
+    made = contact_sheet(frame, [f"clip {number}" for number in range(10, 110)])
     assert (len(asked), asked[0], asked[-1]) == (48, 0, 99)
     assert made.shape[0] == 3
     assert made.min() < 0.3  # labels
