@@ -17,11 +17,13 @@ from mtransfer.flow.interpolate import push_pull
 from mtransfer.flow.warp import dilate
 
 WORK_SIDE_PX = 320
+SHORTEST_SIDE_PX = 24  # at working size, of strips
 INPAINTING_RADIUS = 4  # of pypatchmatch's patches: larger ones follow larger structures, slowly
 RADIUS = 2  # of the patches by which detail is found
 WINDOW = 2 * RADIUS + 1
 ROUNDS = 4  # of matching
 SEAM_PX = 2  # just inside the hole, where copied detail passes over into the known picture; at working size half
+RELAXATIONS = 12  # of that passage: Jacobi sweeps, from one side of it to the other and back
 STEPS = ((0, 1), (0, -1), (1, 0), (-1, 0), (0, 4), (0, -4), (4, 0), (-4, 0))
 
 
@@ -43,12 +45,13 @@ def fill_exemplar(image: Float[Tensor, "1 3 H W"], hole: Float[Tensor, "1 1 H W"
     """
     if not bool(hole.any()) or not bool((hole < 1).any()):
         return image
-    scale = max(1.0, max(image.shape[-2:]) / WORK_SIDE_PX)
+    longest, shortest = max(image.shape[-2:]), min(image.shape[-2:])
+    scale = max(1.0, min(longest / WORK_SIDE_PX, shortest / SHORTEST_SIDE_PX))
     size = tuple(max(1, round(side / scale)) for side in image.shape[-2:])
     share = F.interpolate(1 - hole.float().cpu(), size, mode="area")
     small = F.interpolate(image.float().cpu() * (1 - hole.cpu()), size, mode="area") / share.clamp_min(1e-6)
     unknown = share < 1 - 1e-4
-    if not bool((dilate(unknown.float(), INPAINTING_RADIUS) == 0).any()):
+    if min(size) <= 2 * INPAINTING_RADIUS or not bool((dilate(unknown.float(), INPAINTING_RADIUS) == 0).any()):
         return push_pull(image, 1 - hole)
     filled = torch.where(unknown, _inpainted(small, unknown), small)
     if scale > 1:
@@ -67,7 +70,14 @@ def _inpainted(image: Tensor, hole: Tensor) -> Tensor:
 def _softened(filled: Tensor, hole: Tensor, width_px: int) -> Tensor:
     """The picture with a smooth passage just inside the hole's border, which pieces alone leave visible."""
     known = (hole == 0).to(filled)
-    return push_pull(filled, 1 - (dilate(known, width_px) - known))
+    y, x = (dilate(known, width_px) - known)[0, 0].nonzero(as_tuple=True)
+    height, width = filled.shape[-2:]
+    steps = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
+    beside = torch.stack([(y + dy).clamp(0, height - 1) * width + (x + dx).clamp(0, width - 1) for dy, dx in steps])
+    colours = filled[0].flatten(1).clone()
+    for _ in range(RELAXATIONS):
+        colours[:, y * width + x] = colours[:, beside].mean(dim=1)
+    return colours.view_as(filled)
 
 
 def _with_detail(small: Tensor, unknown: Tensor, image: Tensor, hole: Tensor) -> Tensor:
@@ -95,6 +105,8 @@ def _source_of_each(image: Tensor, hole: Tensor) -> Tensor:
     allowed, targets = (~near & inside).flatten(), (near & inside).flatten().nonzero()[:, 0]
     generator = torch.Generator().manual_seed(0)
     sources = allowed.nonzero()[:, 0]
+    if not len(sources):
+        return torch.full((allowed.numel(),), -1)
     random = sources[torch.randint(len(sources), (len(targets),), generator=generator)]
     patches = F.unfold(image, WINDOW, padding=RADIUS)[0].T.contiguous()
     matching = _Matching(image[0], allowed, patches, targets, random)

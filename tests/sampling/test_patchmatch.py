@@ -99,3 +99,22 @@ def test_a_hole_that_leaves_no_whole_patch_is_filled_smoothly() -> None:
     where[..., :3] = 0
     filled = fill_exemplar(picture, where)
     torch.testing.assert_close(filled, push_pull(picture, 1 - where))
+
+
+@pytest.mark.parametrize("size", [(6, 900), (40, 2000), (3, 40)])
+def test_a_strip_is_filled_too(size) -> None:
+    picture = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    where = torch.zeros(1, 1, *size)
+    where[..., size[1] // 3 : size[1] // 2] = 1
+    filled = fill_exemplar(painted_red(picture, where), where)
+    assert filled.isfinite().all()
+    assert 0.2 < float(filled[(where > 0).expand_as(filled)].mean()) < 0.8
+    assert torch.equal(filled[..., : size[1] // 3], picture[..., : size[1] // 3])
+
+
+def test_known_pixels_along_the_border_alone_are_enough() -> None:
+    picture, where = grain(400), torch.ones(1, 1, 400, 400)
+    where[..., :16, :] = 0
+    filled = fill_exemplar(painted_red(picture, where), where)
+    assert filled.isfinite().all()
+    assert torch.equal(filled[..., :16, :], picture[..., :16, :])
