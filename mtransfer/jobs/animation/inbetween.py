@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.linalg import expm, logm
 from torch import Tensor
 
 from mtransfer.flow.warp import pixel_grid
@@ -18,6 +17,8 @@ def partway(flow: Float[Tensor, "1 2 H W"], mask: Float[Tensor, "1 H W"], share:
     Of every connected thing the affine motion is taken apart from the rest: its matrix logarithm is shared out
     (Alexa, Linear combination of transformations, SIGGRAPH 2002).
     """
+    from scipy.linalg import expm, logm  # which all other jobs do without
+
     count, labels = cv2.connectedComponents((mask[0] > 0).cpu().numpy().astype(np.uint8))
     grid, part = pixel_grid(flow).double(), share * flow
     for label in range(1, count):
