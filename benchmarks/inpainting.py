@@ -2,8 +2,8 @@
 
 python -m benchmarks.inpainting FOLDER -o OUT [--side 1000]
 FOLDER holds the photographs of `inpainting_holes.csv` under their names; the list says where they come from. Writes
-OUT/inpainting.png (hole, ours, Telea, truth) and prints medians: gradient energy inside the hole and
-the step across its border, both over the truth's, the PSNR inside, and seconds.
+OUT/inpainting.png (hole, ours, Telea, truth) and prints medians: gradient energy inside the hole and the step across
+its border, both over the truth's, the PSNR inside, and seconds.
 """
 
 import argparse

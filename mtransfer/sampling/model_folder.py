@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from mtransfer import catalog
-from mtransfer.catalog import read_json
+from mtransfer.catalog import WITH_WEIGHTS, read_json
 from mtransfer.devices import choose_device
 from mtransfer.errors import InputError, ModelError
-from mtransfer.sampling.adapters.layouts import NETS, SIDE_PX, layout_of, parts_of, read_header, side_px
+from mtransfer.sampling.adapters.layouts import SIDE_PX, layout_of, parts_of, read_header, side_px
 
 EMBEDDED_SIDE_PX, STABLE_DIFFUSION_SIDE_PX = 256, SIDE_PX
 SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
@@ -81,7 +81,7 @@ def _folder_reason(folder: Path) -> str:
         return f"is {layout.name} ({kind}) without its {missing[0]}; {USABLE}"
     if absent := [part for part in layout.parts if not (folder / part).is_dir()]:
         return f"is {layout.name} but has no folder {absent[0]}; fetch the model again"
-    return next(filter(None, (_weights_reason(folder, part) for part in NETS if part in parts)), "")
+    return next(filter(None, (_weights_reason(folder, part) for part in WITH_WEIGHTS if part in parts)), "")
 
 
 def _no_index_reason(folder: Path) -> str:

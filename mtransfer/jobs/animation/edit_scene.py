@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from mtransfer.flow.field import FlowField
-from mtransfer.jobs.animation.inbetween import partway
+from mtransfer.jobs.animation.inbetween import Inbetweens
 from mtransfer.jobs.animation.scene import Scene
 from mtransfer.jobs.context import start
 from mtransfer.jobs.recipe import AnimateEditRecipe
@@ -44,9 +45,13 @@ class EditScene(Scene):
         """As `Scene.moved`: turned and scaled by a share, so that what turns goes along its arc."""
         share = self.share(index)
         if self.asked.flow is not None:
-            return FlowField(partway(self.whole.flow, self.subjects[0].mask, share), self.whole.confidence)
+            return FlowField(self._inbetweens.at(share), self.whole.confidence)
         between = replace(self.asked, strength=share * self.asked.strength)
         return edit_field(between, self.photo, self.subjects[0])[1]
+
+    @cached_property
+    def _inbetweens(self) -> Inbetweens:
+        return Inbetweens(self.whole.flow, self.subjects[0].mask)
 
     def shown_s(self, order: Sequence[int]) -> list[float]:
         """As `Scene.shown_s`."""

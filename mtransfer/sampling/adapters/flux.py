@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtransfer.sampling.denoiser import Text
-
-TRAINED = 1000  # the net counts time in shares of the timesteps
+from mtransfer.sampling.settings import TRAINED
 
 
 class Flux:

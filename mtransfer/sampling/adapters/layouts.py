@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtransfer.catalog import read_json
+from mtransfer.catalog import WITH_WEIGHTS, read_json
 
 HEADER_BYTES = 100 * 2**20
 CELL_PX = 8  # of every autoencoder here
 SIDE_PX = 512  # where a net does not say
 LARGE_SIDE_PX = 1024
-NETS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3")
 HALF_BYTES = 2  # of a weight in half precision
 
 
@@ -85,7 +84,7 @@ def facts(folder: Path) -> Facts | None:
     kind = str(scheduler.get("_class_name", ""))
     if kind == "LCMScheduler" or (kind.startswith("Euler") and scheduler.get("timestep_spacing") == "trailing"):
         words.append("few steps")
-    tensors = [tensor for part in NETS for tensor in _tensors(folder / part)]
+    tensors = [tensor for part in WITH_WEIGHTS for tensor in _tensors(folder / part)]
     kinds = sorted({str(tensor.get("dtype")) for tensor in tensors if "dtype" in tensor})
     counts = [math.prod(tensor["shape"]) for tensor in tensors if "shape" in tensor]
     return Facts(", ".join(words), " and ".join(kinds) or "unknown precision", HALF_BYTES * sum(counts))

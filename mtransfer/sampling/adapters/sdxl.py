@@ -5,10 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mtransfer.sampling.adapters.layouts import CELL_PX
 from mtransfer.sampling.adapters.stable_diffusion import scale_condition
 from mtransfer.sampling.denoiser import Text
-
-CELL_PX = 8  # of its autoencoder
 
 
 class StableDiffusionXL:
