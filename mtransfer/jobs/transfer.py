@@ -100,7 +100,13 @@ def edited(run: Run, recipe: EditRecipe) -> tuple[Photo, Subject, FlowField]:
     photo, subjects = photo_and_subjects(run, "all" if told_by_flow else recipe.subject, snap=recipe.flow is None)
     if told_by_flow:
         run.resolve(subject=MOVING)
-    subject, flow = edit_field(edit_motion(recipe), photo, together(photo, subjects), is_told_by_flow=told_by_flow)
+    subject, flow = edit_field(
+        edit_motion(recipe),
+        photo,
+        together(photo, subjects),
+        is_told_by_flow=told_by_flow,
+        snaps=recipe.sampler.snap_mask,
+    )
     if (
         recipe.flow is not None
         and recipe.sampler.snap_mask

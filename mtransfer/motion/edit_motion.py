@@ -3,19 +3,29 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mtransfer.errors import InputError
 from mtransfer.flow.field import FlowField, affine_flow, compose, mask_field, pins_flow
 from mtransfer.flow.interpolate import fill_motion
 from mtransfer.flow.io import load_field
-from mtransfer.flow.warp import moved_region, sample
+from mtransfer.flow.warp import dilate, magnitude, moved_region, sample
+from mtransfer.log import tell
 from mtransfer.media.photo.photo import Photo
+from mtransfer.motion.stretch import limit_stretch
+from mtransfer.subject.coarse_region import drawn_to_objects
+from mtransfer.subject.regions import connected_parts
 from mtransfer.subject.shape import centroid
 from mtransfer.subject.subject import Subject, subject_from_mask
 
 UNKNOWN = 0.01  # a confidence below this vouches for nothing
+STILL_PX, STILL, FASTEST = 0.5, 0.08, 0.99  # motion of ground that stands still; of the fastest, but for outliers
+GROUND, SPECK = 0.3, 0.02  # of the picture, that must be such ground; of what moves, that is no part of it alone
+TORN, RIM_PX = 0.7, 2  # pixels of motion from one pixel to the next; how far around such a place flow is not believed
+COARSE = "flow: its region misses the photo's edges, so it is drawn to them; --set sampler.snap_mask=false keeps it"
 
 
 @dataclass(frozen=True)
@@ -37,12 +47,13 @@ class EditMotion:
 
 
 def edit_field(
-    asked: EditMotion, photo: Photo, subject: Subject, *, is_told_by_flow: bool = False
+    asked: EditMotion, photo: Photo, subject: Subject, *, is_told_by_flow: bool = False, snaps: bool = True
 ) -> tuple[Subject, FlowField]:
     """The subject and its flow (T = 1) at the photo's size.
 
-    `is_told_by_flow`: the subject is where a file's flow is not zero.
-    Raises InputError when no motion, or both a file and elementary motions, are given.
+    `is_told_by_flow`: the subject is where a file's flow is not zero; with `snaps`, of a coarse region or a video
+    frame's whole field the objects there. Raises InputError when no motion, or both a file and elementary motions, are
+    given.
     """
     if (asked.flow is None) == (not asked.is_elementary):
         both = ", not both" if asked.is_elementary else ""
@@ -55,8 +66,49 @@ def edit_field(
     if not bool(field.flow.any()):
         raise InputError(f"{asked.flow}: the flow is zero everywhere, so nothing would move")
     if is_told_by_flow:
-        subject = subject_from_mask(photo.image, moved_region(field.flow)[0])
+        mask, field = _told_by(field, photo.image, snaps=snaps)
+        subject = subject_from_mask(photo.image, mask)
     return subject, FlowField(_trusted(field, subject.mask) * asked.strength, field.confidence)
+
+
+def _told_by(field: FlowField, photo: Float[Tensor, "3 H W"], *, snaps: bool) -> tuple[Tensor, FlowField]:
+    """What a flow moves [1,H,W], and the flow of that."""
+    if not snaps:
+        return moved_region(field.flow)[0], field
+    moving = without_still_ground(field.flow)
+    is_frame = moving is not field.flow
+    region = moved_region(moving)[0]
+    mask = drawn_to_objects(photo, region, is_coarse=is_frame)
+    if mask is None:
+        return region, field
+    tell(COARSE)
+    known = ((mask > 0.5) & (region > 0) & ~torn(moving)[0] & (field.confidence[0] > UNKNOWN)).to(moving)[None]
+    if is_frame and bool(known.any()):
+        moving = limit_stretch(fill_motion(moving, known), mask)
+    return mask, FlowField(moving, known)
+
+
+def without_still_ground(flow: Float[Tensor, "1 2 H W"]) -> Float[Tensor, "1 2 H W"]:
+    """The flow of a video's frame with exact zeros where the ground stands still but for an estimator's noise.
+
+    Specks that move on that ground are such noise, too. A flow without much such ground is returned as it is.
+    """
+    speed_px = magnitude(flow)[0, 0].cpu().numpy()
+    moving = speed_px > max(STILL_PX, STILL * float(np.quantile(speed_px, FASTEST)))
+    if ((speed_px > 0) & ~moving).mean() < GROUND:
+        return flow
+    parts = connected_parts(moving, SPECK * float(moving.sum()))
+    return flow * torch.from_numpy(np.any([np.zeros_like(moving), *parts], axis=0)).to(flow)
+
+
+def torn(flow: Float[Tensor, "1 2 H W"]) -> Bool[Tensor, "1 1 H W"]:
+    """Near where neighbouring pixels move apart, or over one another, by more than things stretch.
+
+    At the rim of what moves an estimator's flow runs from one motion to the other.
+    """
+    down, across = torch.gradient(flow, dim=(2, 3))
+    steep = torch.maximum(magnitude(down), magnitude(across)) > TORN
+    return dilate(steep.to(flow), RIM_PX) > 0
 
 
 def _trusted(field: FlowField, mask: Tensor) -> Tensor:
