@@ -60,7 +60,7 @@ class SamplerSettings(BaseModel):
         description="share of the steps up to which the moved subject is held to its warp (not from inverted noise)"
     )
     crop: bool = Field(description="sample a window around what may change, not the whole photo")
-    snap_mask: bool = Field(description="draw a given mask, or a flow's region, that misses the picture's edges to them")
+    snap_mask: bool = Field(description="draw a given mask, or flow's region, that misses the picture's edges to them")
     edit_mask: bool = Field(description="hold all outside the edit region to the photo while sampling [m]")
     charbonnier_eps: float = Field(
         ge=0, description="of 1: colour differences smaller than this weigh little; 0: L1 (paper)"
