@@ -1,11 +1,14 @@
 """The scattered half of inverting a flow: continue it past a mask, and find a source for every target pixel."""
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 from torch import Tensor
 
-WINDOWS_AT_ONCE = 2**14  # bounds the memory of a fit
+POWERS = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))  # of x and y in a fit's moments
 
 
 def extend_flow(
@@ -30,14 +33,15 @@ def extend_flow(
 def _moments(values: Float[Tensor, "C H W"], row: Tensor, column: Tensor, width_px: int) -> Float[Tensor, "C N 6"]:
     """Sums over Gaussian windows at N pixels of each channel times 1, x, y, x^2, xy, y^2 about the window's centre."""
     radius = 2 * width_px
-    offset = torch.arange(-radius, radius + 1, dtype=values.dtype) / width_px
-    y, x = (axis.flatten() for axis in torch.meshgrid(offset, offset, indexing="ij"))
-    basis = torch.exp(-2 * (x * x + y * y)) * torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y])
-    padded = F.pad(values, (radius,) * 4)
-    step = torch.arange(2 * radius + 1)
-    window = (step[:, None] * padded.shape[2] + step).flatten()
-    corners = (row * padded.shape[2] + column).split(WINDOWS_AT_ONCE)
-    return torch.cat([padded.flatten(1)[:, corner[:, None] + window] @ basis.T for corner in corners], dim=1)
+    offset = np.arange(-radius, radius + 1) / width_px
+    weights = np.exp(-2 * offset**2) * offset ** np.arange(3)[:, None]  # their products make the Gaussian, too
+
+    def sums(channel: NDArray[np.float64], x: int, y: int) -> NDArray[np.float64]:
+        whole = cv2.sepFilter2D(channel, -1, weights[x], weights[y], borderType=cv2.BORDER_CONSTANT)
+        return whole[row.numpy(), column.numpy()]
+
+    found = [[sums(channel, x, y) for x, y in POWERS] for channel in values.numpy()]
+    return torch.from_numpy(np.array(found)).transpose(1, 2)
 
 
 def _plane_at_centre(moments: Float[Tensor, "3 N 6"]) -> Float[Tensor, "2 N"]:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from importlib import import_module
 from typing import Any, TypeVar
 
 from safetensors.torch import load_file
@@ -17,6 +18,7 @@ from mtransfer.jobs.recipe import ClipRecipe, PhotoRecipe, Recipe
 from mtransfer.log import Report, tell, warn
 from mtransfer.media.video import ClipReader
 from mtransfer.motion.clip_motion import ClipMotionOptions
+from mtransfer.parallel import in_background
 from mtransfer.sampling.guidance import EnergyTerm
 from mtransfer.sampling.highres import SamplingTools
 from mtransfer.sampling.model_folder import model_side_px, require_model, resolve_guidance_decoder, resolve_model
@@ -50,6 +52,7 @@ class Run:
         sampler = recipe.sampler.for_embedded() if refines else recipe.sampler.for_any_model()
         if sampler.steps:
             require_model(settled_recipe.model)  # before the work that comes first
+            in_background(_import_sampler)
         self.recipe = settled_recipe.model_copy(
             update={
                 "sampler": sampler,
@@ -131,6 +134,11 @@ class Run:
     def guide_name(self) -> str:
         """The RAFT that guides and judges: DIS has no gradient, so it only reads."""
         return "auto" if self.recipe.flow_model == "dis" else self.recipe.flow_model
+
+
+def _import_sampler() -> None:
+    """Import the sampler, and with it diffusers: that takes seconds, in which photo and clip can be looked at."""
+    import_module("mtransfer.sampling.loading")
 
 
 def _noise(recipe: PhotoRecipe) -> Tensor | None:

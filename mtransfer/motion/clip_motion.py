@@ -89,21 +89,24 @@ class ClipMotion:
     mirror: bool  # whether the fits mirror left for right
 
 
-def read_motion(
+@dataclass(frozen=True, eq=False)
+class ClipFlow:
+    """A clip read from frame `start`, and the flow from there to each of the wanted frames."""
+
+    start: int
+    reading: Reading
+    field: FlowField
+
+
+def read_flow(
     reader: ClipReader,
     options: ClipMotionOptions,
-    photo_subjects: Sequence[Subject],
     frames: Sequence[int],
     reference: int | None = None,
     *,
     quick: bool = False,
-) -> ClipMotion:
-    """Read how the clip's subjects move from `reference` to each of `frames`, ascending frame numbers of one shot.
-
-    Without a reference it is the one of `frames` whose subject looks most like the photo's. Clip and photo subjects
-    pair in order. `quick`, as drafts always are, for a first look. Raises InputError for frames across a cut, for
-    nothing that moves and for a subject that is not there.
-    """
+) -> ClipFlow:
+    """What of `read_motion` hangs on no photo, and may be begun before one is looked at. Raises as it does."""
     require_pair(reader.clip)
     require_size(reader.clip.size, str(reader.path))
     wanted = tuple(frames)
@@ -114,8 +117,29 @@ def read_motion(
     reading = read_clip(
         reader, options.flow_model, (start, *wanted), options.device, options.report, quick=quick or options.draft
     )
-    field = reading.flow_from(start, wanted)
-    count = len(photo_subjects)
+    return ClipFlow(start, reading, reading.flow_from(start, wanted))
+
+
+def read_motion(
+    reader: ClipReader,
+    options: ClipMotionOptions,
+    photo_subjects: Sequence[Subject],
+    frames: Sequence[int],
+    reference: int | None = None,
+    *,
+    quick: bool = False,
+    flow: ClipFlow | None = None,
+) -> ClipMotion:
+    """Read how the clip's subjects move from `reference` to each of `frames`, ascending frame numbers of one shot.
+
+    Without a reference it is the one of `frames` whose subject looks most like the photo's. Clip and photo subjects
+    pair in order. `quick`, as drafts always are, for a first look. `flow`: where `read_flow` of the same has read it
+    before. Raises InputError for frames across a cut, for
+    nothing that moves and for a subject that is not there.
+    """
+    wanted, count = tuple(frames), len(photo_subjects)
+    flow = flow or read_flow(reader, options, wanted, reference, quick=quick)
+    start, reading, field = flow.start, flow.reading, flow.field
 
     def find() -> dict[str, Tensor]:
         seen = torch.stack([each.mask for each in _clip_subjects(options, reader, reading, start, field, count)])

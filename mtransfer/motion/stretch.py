@@ -29,15 +29,17 @@ def limit_stretch(
     What stretches no more is returned as it is; so is every flow where `most` is 0.
     """
     coarse, inside = _coarse(flow, mask)
-    if not most or _fraction(coarse, inside, most) <= LEFT:
+    if not most:
         return flow
     linear, offset = _affine(coarse, inside)
+    if _fraction(coarse, inside, most, linear) <= LEFT:
+        return flow
     straight = _moved(coarse, _limited(linear, most), offset, inside)
     weight = inside.to(flow)[None, None]
     rest, size = (coarse - straight) * weight, math.sqrt(float(weight.sum()))
     for share in SMOOTHED:
         smooth = _blurred(rest, share * size) / _blurred(weight, share * size).clamp_min(1e-6)
-        if _fraction(straight + smooth, inside, most) <= LEFT:
+        if _fraction(straight + smooth, inside, most, _affine(straight + smooth, inside)[0]) <= LEFT:
             break
     else:
         smooth = torch.zeros_like(straight)
@@ -53,18 +55,25 @@ def stretched_fraction(
 
     Growing or shrinking as a whole, up to 2.5 times, does not count.
     """
-    return _fraction(*_coarse(flow, mask), most)
+    coarse, inside = _coarse(flow, mask)
+    return _fraction(coarse, inside, most, _affine(coarse, inside)[0])
 
 
-def _fraction(coarse: Float[Tensor, "1 2 h w"], inside: Bool[Tensor, "h w"], most: float) -> float:
+def _fraction(coarse: Float[Tensor, "1 2 h w"], inside: Bool[Tensor, "h w"], most: float, linear: Tensor) -> float:
+    """As `stretched_fraction`; `linear` [2,2] is that of the whole."""
     deep = erode(inside.to(coarse)[None, None], 1)[0, 0] > 0  # beyond its rim the flow is another's
     if not bool(deep.any()):
         return 0.0
-    scale = _scale(_affine(coarse, inside)[0])
-    down, across = torch.gradient(coarse[0], dim=(1, 2))
-    jacobian = torch.stack([across, down], dim=-1).permute(1, 2, 0, 3) + torch.eye(2).to(coarse)
-    values = torch.linalg.svdvals(jacobian[deep]) / scale
-    return float(((values[:, 0] > most) | (values[:, 1] < 1 / most)).float().mean())
+    down, across = (slope[:, deep] for slope in torch.gradient(coarse[0], dim=(1, 2)))
+    largest, smallest = _singular_values(1 + across[0], down[0], across[1], 1 + down[1])
+    scale = _scale(linear)
+    return float(((largest > most * scale) | (smallest * most < scale)).float().mean())
+
+
+def _singular_values(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+    """The larger and the smaller of every matrix ((a, b), (c, d)); much quicker than for matrices of any size."""
+    same, opposite = torch.hypot(a + d, c - b) / 2, torch.hypot(a - d, b + c) / 2
+    return same + opposite, (same - opposite).abs()
 
 
 def _every(flow: Tensor) -> int:
@@ -80,17 +89,16 @@ def _coarse(flow: Tensor, mask: Tensor) -> tuple[Float[Tensor, "1 2 h w"], Bool[
 
 def _affine(coarse: Tensor, inside: Tensor) -> tuple[Float[Tensor, "2 2"], Float[Tensor, " 2"]]:
     """The affine motion p -> linear @ (p - c) + c + offset, c the centroid, that fits most of the flow."""
-    points = pixel_grid(coarse)[0][:, inside].T.double()
-    around = points - points.mean(dim=0)
-    known = torch.cat([around, torch.ones_like(around[:, :1])], dim=1)
-    vectors, weight = coarse[0][:, inside].T.double(), torch.ones_like(known[:, :1])
-    solution = torch.zeros(3, 2).to(known)
+    points = pixel_grid(coarse)[0][:, inside].double()
+    known = torch.cat([points - points.mean(dim=1, keepdim=True), torch.ones_like(points[:1])])
+    vectors, weight = coarse[0][:, inside].double(), torch.ones_like(points[0])
+    solution = torch.zeros(2, 3).to(known)
     for _ in range(ROUNDS):
-        weighted = known.T * weight.square().T
-        solution = torch.linalg.pinv(weighted @ known) @ (weighted @ vectors)
-        residual = (vectors - known @ solution).norm(dim=1, keepdim=True)
+        weighted = known * weight.square()
+        solution = vectors @ weighted.T @ torch.linalg.pinv(known @ weighted.T)
+        residual = torch.hypot(*(vectors - solution @ known))
         weight = 1 / (1 + residual / residual.median().clamp_min(LEAST_PX))
-    return (solution[:2].T + torch.eye(2).to(known)).to(coarse), solution[2].to(coarse)
+    return (solution[:, :2] + torch.eye(2).to(known)).to(coarse), solution[:, 2].to(coarse)
 
 
 def _scale(linear: Tensor) -> float:

@@ -44,15 +44,22 @@ class FrameRenderer:
     """Paints frames in order, or takes up frames that were painted before: either way the next one is the same.
 
     `own` [1,3,H,W] in [0,1] is the photo, `mask` [1,1,H,W] its subject; `where` is the window that is sampled in every
-    frame. Without `tools` frames are the warp alone. `flicker` has, for every frame after another that vacated the same
+    frame; `plate` [1,3,H,W] the photo without the subject, by default as it is filled here. Without `tools` frames are
+    the warp alone. `flicker` has, for every frame after another that vacated the same
     pixels, the mean absolute difference of these pixels, in levels of 255.
     """
 
     def __init__(
-        self, tools: SamplingTools | None, own: Tensor, mask: Tensor, where: Window = WHOLE, seed: int = 0
+        self,
+        tools: SamplingTools | None,
+        own: Tensor,
+        mask: Tensor,
+        where: Window = WHOLE,
+        seed: int = 0,
+        plate: Tensor | None = None,
     ) -> None:
         self.seed, self.tools, self.own, self.mask, self.where = seed, tools, own, mask, where
-        self.plate = remove_subject(own, mask)
+        self.plate = remove_subject(own, mask) if plate is None else plate
         self.evaluations, self.flicker = 0, list[float]()
         self._settled = torch.zeros_like(mask)
         self._added: _Added | None = None
@@ -60,25 +67,38 @@ class FrameRenderer:
 
     def paint(self, flow: FlowField, on_step: Callback) -> Float[Tensor, "1 3 H W"]:
         """The next frame, in 256 levels; with no flow it is the photo."""
+        if self.tools is None:
+            frame, vacated = self.warped(flow)
+            self.note(frame, vacated)
+            return frame
         if not bool(flow.flow.any()):
-            self._note(self.own, torch.zeros_like(self.mask))
+            self.note(self.own, torch.zeros_like(self.mask))
             return self.own
         draft = self._draft(flow)
         edited = blend(self.own, draft.image, draft.edit)
-        if self.tools is not None:
-            part = cut(flow, self.own, self.mask, self.plate, draft, self.where)
-            painted, evaluations = sample_parts(self.tools, [part], [self.seed], on_step, self._carried(flow))
-            edited[..., self.where[0], self.where[1]] = painted[0]
-            edited += feather(dilate(self._still(draft), FEATHER_PX)) * self._settled * (self.plate - edited)
-            self.evaluations += evaluations
+        part = cut(flow, self.own, self.mask, self.plate, draft, self.where)
+        painted, evaluations = sample_parts(self.tools, [part], [self.seed], on_step, self._carried(flow))
+        edited[..., self.where[0], self.where[1]] = painted[0]
+        edited += feather(dilate(self._still(draft), FEATHER_PX)) * self._settled * (self.plate - edited)
+        self.evaluations += evaluations
         frame = quantize_uint8(edited)
         self._keep(flow, draft, frame)
         return frame
 
+    def warped(self, flow: FlowField) -> tuple[Float[Tensor, "1 3 H W"], Float[Tensor, "1 1 H W"]]:
+        """A frame that is the warp alone, in 256 levels, and what the subject has vacated: of any frame, in any order.
+
+        `note` is to be told of them in order.
+        """
+        if not bool(flow.flow.any()):
+            return self.own, torch.zeros_like(self.mask)
+        draft = self._draft(flow)
+        return quantize_uint8(blend(self.own, draft.image, draft.edit)), draft.vacated
+
     def recall(self, flow: FlowField, frame: Float[Tensor, "1 3 H W"]) -> None:
         """Take up the next frame as `paint` made it."""
         if not bool(flow.flow.any()):
-            self._note(frame, torch.zeros_like(self.mask))
+            self.note(frame, torch.zeros_like(self.mask))
             return
         self._keep(flow, self._draft(flow), frame)
 
@@ -88,7 +108,7 @@ class FrameRenderer:
 
     def _keep(self, flow: FlowField, draft: WarpComposite, frame: Tensor) -> None:
         """Remember what later frames need; of the frame alone, so that one read from its file serves as well."""
-        self._note(frame, draft.vacated)
+        self.note(frame, draft.vacated)
         if self.tools is None:
             return
         still = self._still(draft)
@@ -124,7 +144,7 @@ class FrameRenderer:
         rows, columns = self.where
         return resize(FlowField(flow.flow[..., rows, columns], flow.confidence[..., rows, columns]), self._size())
 
-    def _note(self, frame: Tensor, vacated: Tensor) -> None:
+    def note(self, frame: Float[Tensor, "1 3 H W"], vacated: Float[Tensor, "1 1 H W"]) -> None:
         """Measure how much pixels flicker that are vacated in this frame and were in the one before."""
         if self._before is not None:
             # What the subject covers in part changes because the subject moves.

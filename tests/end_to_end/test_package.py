@@ -42,10 +42,13 @@ def test_help_imports_no_torch() -> None:
     assert run(sys.executable, "-c", script).splitlines()[-1] == "heavy: []"
 
 
-def test_a_draft_needs_neither_diffusers_nor_torchvision(tmp_path: Path) -> None:
-    words = ["mtransfer", "edit", str(ROOT / "samples" / "kite.jpg"), "--translate", "9,0", "--preset", "draft"]
+@pytest.mark.parametrize(
+    "words", ["edit samples/kite.jpg --translate 9,0", "animate samples/cup.mp4 samples/kite.jpg --frames 0:3"]
+)
+def test_a_draft_needs_neither_diffusers_nor_torchvision(words, tmp_path: Path) -> None:
+    words = ["mtransfer", *words.split(), "--preset", "draft", "-o", str(tmp_path / "out")]
     script = (
-        f"import sys; from mtransfer.ui.cli.main import app; sys.argv = {[*words, '-o', str(tmp_path)]!r}\n"
+        f"import sys; from mtransfer.ui.cli.main import app; sys.argv = {words!r}\n"
         "try: app()\nexcept SystemExit as end: assert not end.code\n"
         "heavy = {'diffusers', 'transformers', 'torchvision', 'torchmetrics', 'scipy'}\n"
         "print('heavy:', sorted(heavy & set(sys.modules)))"

@@ -73,6 +73,18 @@ def test_what_is_vacated_stays_as_it_was_first_painted(sampled) -> None:
     assert max(made.flicker) <= 2
 
 
+def test_frames_that_are_the_warp_alone_do_not_hang_on_each_other() -> None:
+    made = painter(sampled=False)
+    frames = {right: made.warped(flow(right))[0] for right in (40, 0, 20)}
+    for right in (0, 20, 40):
+        assert torch.equal(made.paint(flow(right), silent), frames[right])
+
+
+def test_a_plate_that_is_known_is_not_filled_again() -> None:
+    plate = PHOTO.flip(-1)
+    assert FrameRenderer(None, PHOTO, MASK, plate=plate).plate is plate
+
+
 def test_flicker_is_that_of_pixels_vacated_twice() -> None:
     made = painter(sampled=False)
     made.paint(flow(40), silent)

@@ -32,9 +32,12 @@ from mtransfer.media.crop import WHOLE
 from mtransfer.media.frame_selection import play_order
 from mtransfer.media.photo.photo import save_png
 from mtransfer.media.quantize import from_uint8
+from mtransfer.parallel import in_order
 from mtransfer.sampling.ddim import Callback
 from mtransfer.sampling.frames import FrameRenderer
 from mtransfer.subject.subject import Subject
+
+THREADS, LARGEST_AT_ONCE = 2, 2**22  # for frames of so many pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,12 +97,8 @@ def paint_frames(scene: Scene, folder: Path, text: str = "") -> tuple[FlowField,
     Returns the flow from the photo to each frame, at the size at which it was found, and figures on the result.
     """
     renderer = _renderer(scene)
-    size, count, kept = _kept_size(scene), len(scene.labels), []
     with scene.run.stage("frames"):
-        for index in range(count):
-            flow = scene.flow(index)
-            kept.append(resize(flow, size))
-            _next(renderer, flow, folder, index, _reporter(scene.run, index, count), text, scene.photo.icc_profile)
+        kept = (_warp if renderer.tools is None else _sample)(scene, renderer, folder, text)
     field = FlowField(*(torch.cat([getattr(each, part) for each in kept]).cpu() for part in ("flow", "confidence")))
     warn_of_no_generator(scene.recipe)
     return field, _figures(scene, renderer, folder, liveliest(field))
@@ -111,28 +110,52 @@ def _renderer(scene: Scene) -> FrameRenderer:
         if scene.recipe.sampler.steps:
             tools, where = run.tools(), scene.sampled_window()
     with run.stage("plate"):
-        return FrameRenderer(tools, scene.photo.image[None].to(run.device), scene.mask, where, run.recipe.seed)
+        own = scene.photo.image[None].to(run.device)
+        return FrameRenderer(tools, own, scene.mask, where, run.recipe.seed, scene.plate.result())
 
 
-def _next(
-    renderer: FrameRenderer,
-    flow: FlowField,
-    folder: Path,
-    index: int,
-    on_step: Callback,
-    text: str,
-    profile: bytes | None,
-) -> None:
-    """Paint a frame into the folder, or take up the one that is there."""
-    path = frame_path(folder, index)
-    if path.exists():
-        renderer.recall(flow, load_frame(folder, index)[None].to(flow.flow))
-        return
-    if renderer.tools is None:
-        on_step(None, 0, 0, {"energy": None, "count": 1})
-    frame = renderer.paint(flow, on_step)
-    with atomic_write(path) as part:  # a frame that is there is whole
-        save_png(frame[0], part, profile, text)
+def _sample(scene: Scene, renderer: FrameRenderer, folder: Path, text: str) -> list[FlowField]:
+    """Paint the frames one after the other, as each begins with the one before; those that are there are taken up."""
+    size, count, kept = _kept_size(scene), len(scene.labels), []
+    for index in range(count):
+        flow = scene.flow(index)
+        kept.append(resize(flow, size))
+        if frame_path(folder, index).exists():
+            renderer.recall(flow, load_frame(folder, index)[None].to(flow.flow))
+        else:
+            _save(renderer.paint(flow, _reporter(scene.run, index, count)), scene, folder, index, text)
+    return kept
+
+
+def _warp(scene: Scene, renderer: FrameRenderer, folder: Path, text: str) -> list[FlowField]:
+    """Paint frames that are the warp alone: they do not hang on each other, so that small ones are painted by twos."""
+    size, count, kept = _kept_size(scene), len(scene.labels), []
+
+    def paint(index: int) -> tuple[FlowField, Tensor, Tensor]:
+        flow = scene.flow(index)
+        frame, vacated = renderer.warped(flow)
+        if frame_path(folder, index).exists():
+            frame = load_frame(folder, index)[None].to(frame)
+        else:
+            _save(frame, scene, folder, index, text)
+        return resize(flow, size), frame, vacated
+
+    for index, (flow, frame, vacated) in enumerate(in_order(paint, range(count), _threads(scene))):
+        renderer.note(frame, vacated)
+        kept.append(flow)
+        _reporter(scene.run, index, count)(None, 0, 0, {"energy": None, "count": 1})
+    return kept
+
+
+def _threads(scene: Scene) -> int:
+    """How many frames are worked on at once: one where it is large enough to keep all processors busy, and memory."""
+    height, width = scene.photo.size
+    return THREADS if height * width <= LARGEST_AT_ONCE else 1
+
+
+def _save(frame: Float[Tensor, "1 3 H W"], scene: Scene, folder: Path, index: int, text: str) -> None:
+    with atomic_write(frame_path(folder, index)) as part:  # a frame that is there is whole
+        save_png(frame[0], part, scene.photo.icc_profile, text)
 
 
 def frame_path(folder: Path, index: int) -> Path:

@@ -3,7 +3,9 @@
 import contextlib
 import hashlib
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -13,7 +15,7 @@ from mtransfer.errors import InputError, MTransferError
 from mtransfer.files import DISK_FULL, nearest
 from mtransfer.flow.field import FlowField
 from mtransfer.flow.io import save_field
-from mtransfer.jobs.animation.animate import frame_path, liveliest, load_frame
+from mtransfer.jobs.animation.animate import THREADS, frame_path, liveliest, load_frame
 from mtransfer.jobs.animation.scene import Scene
 from mtransfer.jobs.cutout import with_alpha
 from mtransfer.jobs.recipe_file import RECIPE_FILE
@@ -24,7 +26,10 @@ from mtransfer.media.gif import write_gif
 from mtransfer.media.photo.colour import to_srgb
 from mtransfer.media.photo.photo import save_png
 from mtransfer.media.video_writer import write_video
+from mtransfer.parallel import all_of, until
 from mtransfer.sampling.composite import make_composite
+
+HELD_BYTES = 2**28  # of frames: every film shows them all
 
 
 @contextlib.contextmanager
@@ -61,32 +66,62 @@ def write_animation(scene: Scene, flow: FlowField, folder: Path, stage: Path, te
 
     Each carries the recipe `text`. The frames keep the photo's colour profile; films and the sheet are sRGB.
     """
-    recipe, count, most = scene.recipe, len(scene.labels), liveliest(flow)
-    order, as_srgb = play_order(count, recipe.loop), to_srgb(scene.photo.icc_profile)
-    shown_s = scene.shown_s(order)
-    uneven_s = shown_s if len(set(shown_s)) > 1 else None
-
-    def film_frame(index: int) -> Tensor:
-        return as_srgb(_shown(scene, folder, index))
-
-    if "png" in formats(recipe.format):
-        (stage / "frames").mkdir()
-        for index in range(count):
-            _show(scene, folder, index, frame_path(stage / "frames", index), text)
-    if "gif" in formats(recipe.format):
-        write_gif(map(film_frame, order), stage / "animation.gif", shown_s, text)
-    if "mp4" in formats(recipe.format):
-        write_video(map(film_frame, order), stage / "animation.mp4", recipe.fps, text, uneven_s)
-        if (clip := scene.beside(order)) is not None:
-            both = side_by_side(clip, map(film_frame, order))
-            write_video(both, stage / "side_by_side.mp4", recipe.fps, text, uneven_s)
-    save_png(contact_sheet(film_frame, scene.labels), stage / "contact.png", recipe=text)
-    seen = scene.panels(most, _shown(scene, folder, most))
-    save_png(sheet(seen, columns=3), stage / "preview.png", recipe=text)
-    save_field(flow, stage / "flow.npz")
+    files, asked = _Files(scene, flow, folder, stage, text), formats(scene.recipe.format)
+    films = [files.write_mp4, files.write_side_by_side]
+    kinds = {"mp4": films, "gif": [files.write_gif], "png": [files.write_frames]}
+    tasks = [task for kind, those in kinds.items() if kind in asked for task in those]
+    all_of([*tasks, files.write_sheets], THREADS)
     if text:
         (stage / RECIPE_FILE).write_text(text, encoding="utf-8")
     return sorted(path.name for path in stage.iterdir())
+
+
+class _Files:
+    """The files of one animation; each method writes some, in a thread of its own, and ends early once `stopped`."""
+
+    def __init__(self, scene: Scene, flow: FlowField, folder: Path, stage: Path, text: str) -> None:
+        self.scene, self.flow, self.folder, self.stage, self.text = scene, flow, folder, stage, text
+        self.order = play_order(len(scene.labels), scene.recipe.loop)
+        self.shown_s = scene.shown_s(self.order)
+        self._as_srgb = to_srgb(scene.photo.icc_profile)
+        self._film_frame = lru_cache(max(1, HELD_BYTES // scene.photo.image.nbytes))(self._in_srgb)
+
+    def write_mp4(self, stopped: threading.Event) -> None:
+        """The film."""
+        self._write_video(self._film(stopped), "animation.mp4")
+
+    def write_side_by_side(self, stopped: threading.Event) -> None:
+        """The film beside the clip, where it is of one."""
+        if (clip := self.scene.beside(self.order)) is not None:
+            self._write_video(side_by_side(clip, self._film(stopped)), "side_by_side.mp4")
+
+    def write_gif(self, stopped: threading.Event) -> None:
+        """The film as a GIF."""
+        write_gif(self._film(stopped), self.stage / "animation.gif", self.shown_s, self.text)
+
+    def write_frames(self, stopped: threading.Event) -> None:
+        """Every frame by itself."""
+        (self.stage / "frames").mkdir()
+        for index in until(stopped, range(len(self.scene.labels))):
+            _show(self.scene, self.folder, index, frame_path(self.stage / "frames", index), self.text)
+
+    def write_sheets(self, stopped: threading.Event) -> None:
+        """The sheet of frames, the preview and the flow."""
+        scene, most = self.scene, liveliest(self.flow)
+        save_png(contact_sheet(self._film_frame, scene.labels), self.stage / "contact.png", recipe=self.text)
+        seen = scene.panels(most, _shown(scene, self.folder, most))
+        save_png(sheet(seen, columns=3), self.stage / "preview.png", recipe=self.text)
+        save_field(self.flow, self.stage / "flow.npz")
+
+    def _write_video(self, frames: Iterable[Tensor], name: str) -> None:
+        uneven_s = self.shown_s if len(set(self.shown_s)) > 1 else None
+        write_video(frames, self.stage / name, self.scene.recipe.fps, self.text, uneven_s)
+
+    def _film(self, stopped: threading.Event) -> Iterator[Tensor]:
+        return map(self._film_frame, until(stopped, self.order))
+
+    def _in_srgb(self, index: int) -> Tensor:
+        return self._as_srgb(_shown(self.scene, self.folder, index))
 
 
 def _shown(scene: Scene, folder: Path, index: int) -> Tensor:

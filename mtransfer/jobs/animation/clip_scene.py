@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mtransfer.errors import InputError
 from mtransfer.flow.field import FlowField
-from mtransfer.jobs.animation.scene import Scene
+from mtransfer.jobs.animation.scene import Scene, begin_plate
 from mtransfer.jobs.context import Run, start
 from mtransfer.jobs.recipe import AnimateRecipe
 from mtransfer.jobs.render import ZERO_MOTION, Panels, followers
@@ -24,8 +24,9 @@ from mtransfer.media.quantize import from_uint8
 from mtransfer.media.shots import choose_shot
 from mtransfer.media.video import Clip
 from mtransfer.motion.camera import pan
-from mtransfer.motion.clip_motion import MOVING, ClipMotion, camera_on_photo, read_motion, retargeted
+from mtransfer.motion.clip_motion import MOVING, ClipMotion, camera_on_photo, read_flow, read_motion, retargeted
 from mtransfer.motion.plausibility import in_place, outside_fraction
+from mtransfer.parallel import in_background
 from mtransfer.subject.mask_file import read_mask
 from mtransfer.subject.subject import together
 
@@ -107,21 +108,23 @@ def read_clip_scene(recipe: AnimateRecipe | None = None, **options: Any) -> Clip
     clip = run.clip_reader.clip
     frames = choose_frames(recipe.frames, clip, lambda first: _shot(run, recipe, first))
     run.resolve(frames=f"{frames.start}:{frames.stop}:{frames.step}", fps=recipe.fps or shown_fps(frames, clip))
+    reading, reference = (run.clip_reader, run.clip_motion_options()), _reference(recipe, clip, frames)
+    flow = in_background(lambda: read_flow(*reading, frames, reference))
     photo, subjects = photo_and_subjects(run, recipe.subject)
+    assert isinstance(run.recipe, AnimateRecipe)
+    along = followers(run.recipe, photo, together(photo, subjects))
+    plate = begin_plate(run, photo, subjects, along)
     with run.stage("clip"):
-        reference = _reference(recipe, clip, frames)
-        motion = read_motion(run.clip_reader, run.clip_motion_options(), subjects, frames, reference)
+        motion = read_motion(*reading, subjects, frames, reference, flow=flow.result())
     run.resolve(reference=str(motion.reference), mirror=motion.mirror)
     if recipe.clip_subject == "auto":
         run.resolve(clip_subject=MOVING)
     grey = None if recipe.strength_mask is None else read_mask(recipe.strength_mask, photo.image, grey=True)
-    assert isinstance(run.recipe, AnimateRecipe)
-    along = followers(run.recipe, photo, together(photo, subjects))
-    scene = ClipScene(run, photo, subjects, run.recipe, along, motion, grey, recipe.stay == "always")
+    scene = ClipScene(run, photo, subjects, run.recipe, along, plate, motion, grey, recipe.stay == "always")
     if recipe.stay == "auto":
         stays = _leaves(scene)
         run.resolve(stay="always" if stays else "never")
-        scene = replace(scene, stays=stays, recipe=run.recipe)
+        scene = replace(scene, stays=stays, recipe=run.recipe, held={} if stays else scene.held)
     if not any(bool(scene.flow(index).flow.any()) for index in range(len(motion.frames))):
         raise InputError(ZERO_MOTION)
     return scene

@@ -7,7 +7,7 @@ from typing import Any
 
 from mtransfer.flow.field import FlowField
 from mtransfer.jobs.animation.inbetween import Inbetweens
-from mtransfer.jobs.animation.scene import Scene
+from mtransfer.jobs.animation.scene import Scene, begin_plate
 from mtransfer.jobs.context import start
 from mtransfer.jobs.recipe import AnimateEditRecipe
 from mtransfer.jobs.render import followers, require_motion
@@ -66,4 +66,5 @@ def read_edit_scene(recipe: AnimateEditRecipe | None = None, **options: Any) -> 
     require_motion(flow)
     assert isinstance(run.recipe, AnimateEditRecipe)
     along = followers(run.recipe, photo, subject)
-    return EditScene(run, photo, (subject,), run.recipe, along, edit_motion(recipe), flow)
+    plate = begin_plate(run, photo, (subject,), along)
+    return EditScene(run, photo, (subject,), run.recipe, along, plate, edit_motion(recipe), flow)

@@ -2,7 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -17,27 +19,34 @@ from mtransfer.media.crop import WHOLE, Window, swept, window
 from mtransfer.media.photo.photo import Photo
 from mtransfer.motion.falloff import Falloff
 from mtransfer.motion.shadow import Shadow
+from mtransfer.parallel import in_background
+from mtransfer.sampling.composite import remove_subject
 from mtransfer.sampling.model_folder import model_side_px
 from mtransfer.subject.subject import Subject, together, with_mask
 
+HELD_BYTES = 2**28  # of flows, the first ones: they are asked for again and again, in order
 MARGIN_SHARE = 0.04  # of the long side: halo and feathers around where the subject is
 
 
 @dataclass(frozen=True, eq=False)
 class Scene(ABC):
-    """A photo, its subjects and how they move. Every value of `recipe` is resolved."""
+    """A photo, its subjects and how they move. Every value of `recipe` is resolved.
+
+    `plate` [1,3,H,W] is the photo without its subjects; `held` the flows to the first frames, once they are known.
+    """
 
     run: Run
     photo: Photo
     subjects: tuple[Subject, ...]
     recipe: AnimateRecipe | AnimateEditRecipe
     followers: tuple[Falloff | Shadow, ...]
+    plate: "Future[Tensor]"
+    held: dict[int, FlowField] = field(default_factory=dict, kw_only=True, repr=False)
 
-    @property
+    @cached_property
     def mask(self) -> Float[Tensor, "1 1 H W"]:
         """All subjects of the photo together, with what goes with them."""
-        mask = self.followers[-1].whole if self.followers else together(self.photo, self.subjects).mask
-        return mask[None].to(self.run.device)
+        return whole_mask(self.run, self.photo, self.subjects, self.followers)
 
     @property
     @abstractmethod
@@ -60,10 +69,15 @@ class Scene(ABC):
 
     def flow(self, index: int) -> FlowField:
         """The flow on the photo from it to frame `index` of the animation, but for a camera's."""
+        if index in self.held:
+            return self.held[index]
         found = self.moved(index)
         for each in self.followers:
             found = each.follow(found)
-        return FlowField(found.flow.to(self.run.device), found.confidence.to(self.run.device))
+        found = FlowField(found.flow.to(self.run.device), found.confidence.to(self.run.device))
+        if (len(self.held) + 1) * (found.flow.nbytes + found.confidence.nbytes) <= HELD_BYTES:
+            self.held[index] = found
+        return found
 
     def shown(self, painted: Float[Tensor, "3 H W"], index: int) -> Float[Tensor, "3 H W"]:
         """A painted frame as a camera sees it."""
@@ -107,3 +121,19 @@ class Scene(ABC):
             rows, columns = swept(self.flow(index).flow, mask, margin)
             touched[..., rows, columns] = 1
         return window(touched, SURROUNDINGS_SHARE, model_side_px(recipe.model))
+
+
+def whole_mask(
+    run: Run, photo: Photo, subjects: tuple[Subject, ...], along: tuple[Falloff | Shadow, ...]
+) -> Float[Tensor, "1 1 H W"]:
+    """All subjects of a photo together, with what goes with them, on the run's device."""
+    mask = along[-1].whole if along else together(photo, subjects).mask
+    return mask[None].to(run.device)
+
+
+def begin_plate(
+    run: Run, photo: Photo, subjects: tuple[Subject, ...], along: tuple[Falloff | Shadow, ...]
+) -> "Future[Tensor]":
+    """The photo without its subjects and what goes with them, filled while the motion is read."""
+    mask = whole_mask(run, photo, subjects, along)
+    return in_background(lambda: remove_subject(photo.image[None].to(run.device), mask))

@@ -18,10 +18,14 @@ from profiles import P3_RED, SHOWN_AS_SRGB, display_p3
 
 import mtransfer
 from mtransfer.flow.io import load_field
+from mtransfer.jobs.animation import animate as animate_module
+from mtransfer.jobs.animation import clip_scene, scene
 from mtransfer.jobs.animation.animation_files import kept_frames
-from mtransfer.media.photo.photo import read_photo
+from mtransfer.jobs.recipe import AnimateRecipe
+from mtransfer.media.photo.photo import read_photo, save_png
 from mtransfer.media.video import ClipReader
 from mtransfer.media.video_writer import write_video
+from mtransfer.motion.clip_motion import retargeted
 
 FRAMES = 6
 MTRANSFER = [sys.executable, "-c", "from mtransfer.ui.cli.main import main; main()"]
@@ -67,6 +71,40 @@ def test_it_writes_every_kind_of_file(out) -> None:
     assert {path.name for path in out.iterdir()} == ALL | {"side_by_side.mp4"}
     assert sorted(path.name for path in (out / "frames").iterdir()) == [f"{i:04d}.png" for i in range(FRAMES)]
     assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("held_bytes", [2**28, 0])
+def test_a_frames_motion_is_worked_out_once_as_far_as_memory_is_to_hold_it(held_bytes, monkeypatch) -> None:
+    calls = []
+
+    def counted(*args, **options):
+        calls.append(args[2])
+        return retargeted(*args, **options)
+
+    monkeypatch.setattr(clip_scene, "retargeted", counted)
+    monkeypatch.setattr(scene, "HELD_BYTES", held_bytes)
+    mtransfer.animate(clip="clip.mp4", photo="photo.png", subject="mask.png", preset="draft")
+    assert set(calls) == set(range(FRAMES))
+    assert (len(calls) == FRAMES) == bool(held_bytes)
+
+
+def test_of_the_warp_alone_one_thread_paints_as_two_do(out, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(animate_module, "LARGEST_AT_ONCE", 0)
+    animate(capsys, tmp_path / "alone", "--loop", "pingpong", *DRAFT)
+    for path in sorted((out / "frames").iterdir()):
+        assert path.read_bytes() == (tmp_path / "alone" / "frames" / path.name).read_bytes()
+
+
+def test_frames_that_are_there_are_taken_up(tmp_path) -> None:
+    (tmp_path / "kept").mkdir()
+    made = animate_module.read_scene(
+        AnimateRecipe.build({"clip": "clip.mp4", "photo": "photo.png", "subject": "mask.png", "preset": "draft"}, [])
+    )
+    red = torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1).expand(3, 160, 160)
+    save_png(red, animate_module.frame_path(tmp_path / "kept", 3))
+    animate_module.paint_frames(made, tmp_path / "kept")
+    assert torch.equal(animate_module.load_frame(tmp_path / "kept", 3), red)
+    assert len(list((tmp_path / "kept").iterdir())) == FRAMES
 
 
 def test_films_go_there_and_back_at_the_clips_rate(out) -> None:
