@@ -22,14 +22,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.models.optical_flow import raft_large, raft_small
-from torchvision.models.optical_flow.raft import MaskPredictor
+from torchvision.models.optical_flow import RAFT
 
 from benchmarks import architectures, commands
 from mtransfer.flow.estimator import FlowModel
 from mtransfer.flow.loading import load_flow_model
 from mtransfer.flow.raft import FlowNet, build_raft
-from mtransfer.flow.raft_net import SMALL, RaftNet
 from mtransfer.sampling.composite import make_composite
 from mtransfer.sampling.context import SamplingContext
 from mtransfer.sampling.denoiser import Denoiser, Prompt
@@ -48,13 +46,8 @@ SIDE_PX = {"embedded": 256} | architectures.SIDE_PX
 class PlainRaft:
     """torchvision's own forward at one size: both images encoded together, every time."""
 
-    def __init__(self, net: RaftNet, updates: int) -> None:
-        learned = None if net.mask_predictor is None else MaskPredictor(in_channels=SMALL.hidden, hidden_size=128)
-        small = net.radius == SMALL.radius
-        self.net = raft_small(weights=None, mask_predictor=learned) if small else raft_large(weights=None)
-        self.updates = updates
-        self.net.load_state_dict(net.state_dict())
-        self.net.eval().requires_grad_(False).to(next(net.parameters()).device)
+    def __init__(self, net: RAFT, updates: int) -> None:
+        self.net, self.updates = net, updates
 
     def encode(self, source: Tensor) -> None:
         self._source = 2 * source - 1

@@ -1,7 +1,11 @@
-"""The flow estimators by name: the embedded RAFT, torchvision's RAFT, dense inverse search, and those fused."""
+"""The flow estimators by name: the embedded RAFT, torchvision's RAFT, dense inverse search, and those fused.
+
+torchvision takes a second to import, so it is imported where a RAFT is built: drafts whose flow is known need none.
+"""
 
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import torch
@@ -11,8 +15,9 @@ from mtransfer.cache import file_hash
 from mtransfer.catalog import WEIGHTS
 from mtransfer.errors import InputError, ModelError
 from mtransfer.flow.estimator import DisFlow, FlowModel
-from mtransfer.flow.fusion import FusedFlow
-from mtransfer.flow.raft import LAYOUTS, FlowNet, build_raft
+
+if TYPE_CHECKING:
+    from mtransfer.flow.raft import FlowNet
 
 EMBEDDED_FLOW = WEIGHTS / "flow" / "embedded.safetensors"
 MOST_LEVELS = 3  # full, half and quarter size
@@ -21,19 +26,21 @@ EMBEDDED_SIDE_PX, LARGE_SIDE_PX = 256, 512  # the long side at which the embedde
 
 
 @lru_cache(maxsize=2)
-def load_flow_model(name: str, updates: int, levels: int, device: torch.device) -> FlowNet | DisFlow:
+def load_flow_model(name: str, updates: int, levels: int, device: torch.device) -> "FlowNet | DisFlow":
     """A flow estimator: auto | embedded | raft_large | raft_small | dis. Raises ModelError when weights are missing."""
     if name == "dis":
         return DisFlow()
+    from mtransfer.flow.raft import BUILDERS, FlowNet, build_raft
+
     name = resolve_flow_model(name)
     if name == "embedded":
         return FlowNet(build_raft("embedded", _existing(EMBEDDED_FLOW)), updates, levels).to(device)
-    if name not in LAYOUTS:
+    if name not in BUILDERS:
         raise InputError(f"--flow-model {name}: use auto, embedded, raft_large, raft_small or dis")
     return FlowNet(build_raft(name, _checkpoint(name)), updates, levels).to(device)
 
 
-def load_judge(name: str, device: torch.device) -> FlowNet | DisFlow:
+def load_judge(name: str, device: torch.device) -> "FlowNet | DisFlow":
     """What measures, more slowly and surely than what guides: see `load_flow_model`, whose names it takes.
 
     The embedded net looks coarse to fine; torchvision's were trained on large motions and look once.
@@ -47,6 +54,8 @@ def load_reader(name: str, device: torch.device) -> FlowModel:
     model = load_judge(name, device)
     if isinstance(model, DisFlow) or resolve_flow_model(name) != "embedded":
         return model
+    from mtransfer.flow.fusion import FusedFlow
+
     return FusedFlow(model)
 
 

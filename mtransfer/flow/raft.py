@@ -1,29 +1,40 @@
 """RAFT taken apart: what depends on the source alone is computed once, and a finer size starts from a coarser one.
 
-torchvision's `forward` neither keeps the source's features nor takes a first guess. Teed and Deng, RAFT, ECCV 2020.
+The submodules are torchvision's; the update loop is ours, because torchvision's `forward` neither keeps the source's
+features nor takes a first guess. Teed and Deng, RAFT, ECCV 2020.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor
+from torchvision.models.optical_flow import RAFT, raft_large, raft_small
+from torchvision.models.optical_flow._utils import make_coords_grid, upsample_flow
+from torchvision.models.optical_flow.raft import MaskPredictor
 
 from mtransfer.errors import ModelError
-from mtransfer.flow.raft_net import LARGE, SMALL, STRIDE, Layout, RaftNet, correlation_pyramid, enlarged, look_up
 from mtransfer.flow.recurrence import Unit, recurrent_units
-from mtransfer.flow.warp import pixel_grid
 
+STRIDE = 8  # pixels a cell of RAFT's feature map
 MIN_SIDE_PX = 128  # below it the coarsest level of RAFT's correlation pyramid is a single cell
 SHORTEST_LEVEL_PX = 96
-LAYOUTS: dict[str, Layout] = {
-    "raft_small": SMALL,
-    "raft_large": LARGE,
-    "embedded": replace(SMALL, mask=128),  # with the learned upsampling of the large one silhouettes stay sharp
+
+
+def raft_embedded(**options: Any) -> RAFT:
+    """torchvision's raft_small with the learned upsampling of raft_large: silhouettes stay sharp."""
+    return raft_small(mask_predictor=MaskPredictor(in_channels=96, hidden_size=128), **options)
+
+
+BUILDERS: dict[str, Callable[..., RAFT]] = {
+    "raft_small": raft_small,
+    "raft_large": raft_large,
+    "embedded": raft_embedded,
 }
 
 
@@ -36,9 +47,9 @@ class SourceFeatures:
     units: list[Unit]  # that carry the hidden state on
 
 
-def build_raft(name: str, weights: Path | None) -> RaftNet:
-    """A RAFT in eval mode without gradients of its own; `weights` is a safetensors or torch state dict."""
-    net = RaftNet(LAYOUTS[name])
+def build_raft(name: str, weights: Path | None) -> RAFT:
+    """A torchvision RAFT in eval mode without gradients of its own; `weights` is a safetensors or torch state dict."""
+    net = BUILDERS[name](weights=None, progress=False)
     if weights is not None:
         try:
             state = (
@@ -56,7 +67,7 @@ def build_raft(name: str, weights: Path | None) -> RaftNet:
     return net.eval().requires_grad_(False)
 
 
-def encode_source(net: RaftNet, image: Float[Tensor, "B 3 H W"]) -> SourceFeatures:
+def encode_source(net: RAFT, image: Float[Tensor, "B 3 H W"]) -> SourceFeatures:
     """The source side of RAFT for `image` in [0,1], H and W multiples of 8 and at least 128."""
     scaled = 2 * image - 1
     context_out = net.context_encoder(scaled)
@@ -67,7 +78,7 @@ def encode_source(net: RaftNet, image: Float[Tensor, "B 3 H W"]) -> SourceFeatur
 
 
 def refine(
-    net: RaftNet,
+    net: RAFT,
     source: SourceFeatures,
     image: Float[Tensor, "B 3 H W"],
     updates: int,
@@ -80,20 +91,22 @@ def refine(
     return [_upsampled(net, *state) for state in _states(net, source, image, updates, start)]
 
 
-def _upsampled(net: RaftNet, hidden: Tensor, cells: Tensor) -> Tensor:
-    return enlarged(cells, None if net.mask_predictor is None else net.mask_predictor(hidden))
+def _upsampled(net: RAFT, hidden: Tensor, cells: Tensor) -> Tensor:
+    return upsample_flow(flow=cells, up_mask=None if net.mask_predictor is None else net.mask_predictor(hidden))
 
 
 def _states(
-    net: RaftNet, source: SourceFeatures, image: Tensor, updates: int, start: Tensor | None
+    net: RAFT, source: SourceFeatures, image: Tensor, updates: int, start: Tensor | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Hidden state and flow in cells after each update."""
-    pyramid = correlation_pyramid(source.features, net.feature_encoder(2 * image - 1))
-    grid = pixel_grid(source.features).expand(len(image), -1, -1, -1)
+    net.corr_block.build_pyramid(source.features, net.feature_encoder(2 * image - 1))
+    cells = source.features.shape
+    grid = make_coords_grid(cells[0], cells[2], cells[3], image.device)
     position, hidden = grid if start is None else grid + start, source.hidden
     for _ in range(updates):
         position = position.detach()
-        motion = net.update_block.motion_encoder(position - grid, look_up(pyramid, position, net.radius))
+        correlation = net.corr_block.index_pyramid(centroids_coords=position)
+        motion = net.update_block.motion_encoder(position - grid, correlation)
         for unit in source.units:
             hidden = unit(hidden, motion)
         position = position + net.update_block.flow_head(hidden)
@@ -128,7 +141,7 @@ def level_sizes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
 class FlowNet:
     """RAFT with a remembered source: `encode(a)` once, then `flow(b)` as often as wanted. One instance a thread."""
 
-    def __init__(self, net: RaftNet, updates: int, levels: int = 1) -> None:
+    def __init__(self, net: RAFT, updates: int, levels: int = 1) -> None:
         self.net, self.updates, self.levels = net, updates, levels
         self._sources: list[SourceFeatures] = []
         self._sizes: list[tuple[int, int]] = []

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from mtransfer.flow.raft_net import ConvGru, RaftNet
+from torchvision.models.optical_flow import RAFT
+from torchvision.models.optical_flow.raft import ConvGRU
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A ConvGru whose input is a fixed context and a changing motion: equal to torchvision's on both together.
+    """A ConvGRU whose input is a fixed context and a changing motion: equal to torchvision's on both together.
 
     `gates` [2D,D+M,h,w] and `candidate` [D,D+M,h,w] are the weights that hidden state and motion meet; the contexts
     [B,2D,H,W] and [B,D,H,W] what the source adds, biases included.
@@ -32,17 +32,18 @@ class Unit:
         return (1 - update) * hidden + update * candidate
 
 
-def recurrent_units(net: RaftNet, context: Tensor) -> list[Unit]:
+def recurrent_units(net: RAFT, context: Tensor) -> list[Unit]:
     """The recurrent units of `net` for a source's context [B,E,H,W]."""
-    return [_unit(each, context) for each in net.update_block.recurrent_block.children() if isinstance(each, ConvGru)]
+    block = net.update_block.recurrent_block
+    # The second of a small RAFT is a function that passes the hidden state through.
+    return [_unit(each, context) for each in (block.convgru1, block.convgru2) if isinstance(each, ConvGRU)]
 
 
-def _unit(gru: ConvGru, context: Tensor) -> Unit:
-    hidden_size, padding = gru.hidden, gru.padding
+def _unit(gru: ConvGRU, context: Tensor) -> Unit:
+    hidden_size, padding = gru.convz.out_channels, gru.convz.padding
     end = hidden_size + context.shape[1]
     weights = torch.cat([gru.convz.weight, gru.convr.weight]), gru.convq.weight
-    z, r, q = (each.bias for each in (gru.convz, gru.convr, gru.convq) if each.bias is not None)
-    biases = torch.cat([z, r]), q
+    biases = torch.cat([gru.convz.bias, gru.convr.bias]), gru.convq.bias
     moving = [torch.cat([weight[:, :hidden_size], weight[:, end:]], dim=1) for weight in weights]
     fixed = [
         F.conv2d(context, weight[:, hidden_size:end], bias, padding=padding)

@@ -16,7 +16,6 @@ from mtransfer.evaluation.metrics import background_psnr_db, flow_error
 from mtransfer.evaluation.moved_as_asked import moved_as_asked, within_px
 from mtransfer.flow.estimator import DisFlow
 from mtransfer.flow.field import FlowField
-from mtransfer.flow.loading import load_judge
 from mtransfer.flow.visualize import with_flow
 from mtransfer.jobs.context import Run
 from mtransfer.jobs.cutout import with_alpha
@@ -260,6 +259,8 @@ def _measure(job: Prepared, edited: Tensor, evaluations: int) -> EditMetrics:
     asked = job.flow.flow.to(job.own), job.mask
     by_raft = None
     if evaluations:
+        from mtransfer.flow.loading import load_judge  # and with it torchvision, which nothing else needs here
+
         by_raft = flow_error(load_judge(job.run.guide_name, job.run.device), job.own, edited, *asked)
     return {
         "flow_error_raft": by_raft,

@@ -13,10 +13,8 @@ from torch import Tensor
 from mtransfer.cache import remember
 from mtransfer.flow.estimator import FlowModel
 from mtransfer.flow.field import FlowField
-from mtransfer.flow.fusion import FusedFlow, ThriftyFlow
 from mtransfer.flow.loading import flow_model_id, load_reader, reading_side_px
 from mtransfer.flow.long_range import Links, Pictures, as_floats, follow, read_links
-from mtransfer.flow.raft import FlowNet
 from mtransfer.log import Report
 from mtransfer.media.photo.sizes import shrunk
 from mtransfer.media.video import ClipReader
@@ -99,6 +97,9 @@ def between(frames: Sequence[int]) -> list[int]:
 
 
 def _estimator(flow_model: str, device: torch.device, quick: bool) -> FlowModel:
+    from mtransfer.flow.fusion import FusedFlow, ThriftyFlow  # and with them torchvision, which known flow needs not
+    from mtransfer.flow.raft import FlowNet
+
     reader = load_reader(flow_model, device)
     if not isinstance(reader, FusedFlow):
         return reader

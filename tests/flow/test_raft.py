@@ -7,13 +7,11 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
-from torchvision.models.optical_flow import RAFT, raft_large, raft_small
-from torchvision.models.optical_flow.raft import MaskPredictor
+from torchvision.models.optical_flow import RAFT
 
 from mtransfer.errors import ModelError
 from mtransfer.flow.estimator import FlowModel
 from mtransfer.flow.raft import FlowNet, build_raft, encode_source, level_sizes, pad, padding_for, refine
-from mtransfer.flow.raft_net import RaftNet
 from mtransfer.media.photo.photo import read_photo
 from mtransfer.sampling.loading import WEIGHTS
 
@@ -23,27 +21,9 @@ UPDATES = 3
 
 
 @pytest.fixture(scope="module")
-def net() -> RaftNet:
+def net() -> RAFT:
     torch.manual_seed(0)
     return build_raft("raft_small", None)
-
-
-def torchvisions(name: str, net: RaftNet) -> RAFT:
-    """torchvision's net of that name with the same weights."""
-    builder = raft_large if name == "raft_large" else raft_small
-    options = {"mask_predictor": MaskPredictor(in_channels=96, hidden_size=128)} if name == "embedded" else {}
-    theirs = builder(weights=None, **options)
-    theirs.load_state_dict(net.state_dict())
-    return theirs.eval()
-
-
-def test_initial_weights_are_drawn_as_torchvisions() -> None:
-    torch.manual_seed(3)
-    ours = build_raft("raft_large", None).state_dict()
-    torch.manual_seed(3)
-    theirs = raft_large(weights=None).state_dict()
-    assert list(ours) == list(theirs)
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def picture(seed: int, height: int = 128, width: int = 136) -> Tensor:
@@ -51,27 +31,26 @@ def picture(seed: int, height: int = 128, width: int = 136) -> Tensor:
     return F.interpolate(noise, (height, width), mode="bicubic", align_corners=False).clamp(0, 1)
 
 
-@pytest.mark.parametrize("name", ["raft_small", "raft_large", "embedded"])
+@pytest.mark.parametrize("name", ["raft_small", "raft_large"])
 def test_every_update_is_torchvisions(name: str) -> None:
     torch.manual_seed(1)
     net, first, second = build_raft(name, None), picture(0), picture(1)
     with torch.no_grad():
-        theirs = torchvisions(name, net)(2 * first - 1, 2 * second - 1, num_flow_updates=UPDATES)
+        theirs = net(2 * first - 1, 2 * second - 1, num_flow_updates=UPDATES)
         ours = refine(net, encode_source(net, first), second, UPDATES)
     assert len(ours) == UPDATES
     for our, their in zip(ours, theirs, strict=True):
         torch.testing.assert_close(our, their, atol=1e-5, rtol=1e-5)
 
 
-def test_the_gradient_is_torchvisions(net: RaftNet) -> None:
+def test_the_gradient_is_torchvisions(net: RAFT) -> None:
     first, weight = picture(0), torch.randn(1, 2, 128, 136, generator=torch.Generator().manual_seed(2))
 
     def gradient(flow_to) -> Tensor:
         second = picture(1).requires_grad_()
         return torch.autograd.grad((weight * flow_to(second)).sum(), second)[0]
 
-    plain = torchvisions("raft_small", net)
-    theirs = gradient(lambda second: plain(2 * first - 1, 2 * second - 1, num_flow_updates=UPDATES)[-1])
+    theirs = gradient(lambda second: net(2 * first - 1, 2 * second - 1, num_flow_updates=UPDATES)[-1])
     model = FlowNet(net, UPDATES)
     model.encode(first)
     scale = theirs.abs().max()
@@ -79,7 +58,7 @@ def test_the_gradient_is_torchvisions(net: RaftNet) -> None:
     torch.testing.assert_close(gradient(model.flow) / scale, theirs / scale, atol=1e-5, rtol=0)
 
 
-def test_a_remembered_source_serves_many_images_and_a_new_one_replaces_it(net: RaftNet) -> None:
+def test_a_remembered_source_serves_many_images_and_a_new_one_replaces_it(net: RAFT) -> None:
     model = FlowNet(net, UPDATES)
     assert isinstance(model, FlowModel)
     model.encode(picture(0))
@@ -89,14 +68,14 @@ def test_a_remembered_source_serves_many_images_and_a_new_one_replaces_it(net: R
     torch.testing.assert_close(model.flow(picture(2)), FlowNet(net, UPDATES).between(picture(3), picture(2)))
 
 
-def test_images_of_a_batch_do_not_mix(net: RaftNet) -> None:
+def test_images_of_a_batch_do_not_mix(net: RAFT) -> None:
     both = FlowNet(net, UPDATES).between(torch.cat([picture(0), picture(2)]), torch.cat([picture(1), picture(3)]))
     for i, (first, second) in enumerate([(0, 1), (2, 3)]):
         alone = FlowNet(net, UPDATES).between(picture(first), picture(second))
         torch.testing.assert_close(both[i : i + 1], alone, atol=1e-4, rtol=1e-4)
 
 
-def test_the_net_keeps_no_gradients_of_its_own(net: RaftNet) -> None:
+def test_the_net_keeps_no_gradients_of_its_own(net: RAFT) -> None:
     assert not net.training
     assert not any(parameter.requires_grad for parameter in net.parameters())
 
@@ -104,7 +83,7 @@ def test_the_net_keeps_no_gradients_of_its_own(net: RaftNet) -> None:
 @pytest.mark.parametrize(
     ("size", "grown"), [((131, 150), (136, 152)), ((60, 70), (128, 128)), ((128, 200), (128, 200))]
 )
-def test_any_size_is_padded_with_its_own_edge_and_cropped_again(net: RaftNet, size, grown) -> None:
+def test_any_size_is_padded_with_its_own_edge_and_cropped_again(net: RAFT, size, grown) -> None:
     rows, columns = padding_for(*size)
     assert (size[0] + rows, size[1] + columns) == grown
     padded = [pad(picture(i, *size)) for i in range(2)]
@@ -115,7 +94,7 @@ def test_any_size_is_padded_with_its_own_edge_and_cropped_again(net: RaftNet, si
     flow = FlowNet(net, UPDATES).between(picture(0, *size), picture(1, *size))
     assert flow.shape == (1, 2, *size)
     with torch.no_grad():
-        whole = torchvisions("raft_small", net)(2 * padded[0] - 1, 2 * padded[1] - 1, num_flow_updates=UPDATES)[-1]
+        whole = net(2 * padded[0] - 1, 2 * padded[1] - 1, num_flow_updates=UPDATES)[-1]
     torch.testing.assert_close(flow, whole[..., : size[0], : size[1]], atol=1e-4, rtol=1e-5)
 
 
@@ -133,7 +112,7 @@ def test_levels_halve_while_raft_can_take_them(size, levels, sizes) -> None:
     assert level_sizes(*size, levels) == sizes
 
 
-def test_a_finer_level_starts_from_the_coarser_ones_flow(net: RaftNet) -> None:
+def test_a_finer_level_starts_from_the_coarser_ones_flow(net: RAFT) -> None:
     """Done by hand, with torchvision's resampling: twice the coarse flow, in cells, is where the fine level starts."""
     first, second = picture(0, 256, 264), picture(1, 256, 264)
     coarse_flow = FlowNet(net, UPDATES).between(*(F.interpolate(p, (128, 132), mode="area") for p in (first, second)))
@@ -146,7 +125,7 @@ def test_a_finer_level_starts_from_the_coarser_ones_flow(net: RaftNet) -> None:
     assert (alone - wanted).abs().max() > 1e-3
 
 
-def test_two_levels_have_a_gradient_for_the_image(net: RaftNet) -> None:
+def test_two_levels_have_a_gradient_for_the_image(net: RAFT) -> None:
     model, second = FlowNet(net, 1, 2), picture(1, 256, 256).requires_grad_()
     model.encode(picture(0, 256, 256))
     model.flow(second).square().mean().backward()
@@ -188,7 +167,7 @@ def test_weights_that_do_not_fit_are_named_in_one_line(content: str, tmp_path: P
     assert "\n" not in str(error.value)
 
 
-def test_half_precision_and_torch_files_are_read(net: RaftNet, tmp_path: Path) -> None:
+def test_half_precision_and_torch_files_are_read(net: RAFT, tmp_path: Path) -> None:
     torch.save(net.state_dict(), tmp_path / "flow.pth")
     save_file({key: value.half() for key, value in net.state_dict().items()}, tmp_path / "flow.safetensors")
     whole, half = (build_raft("raft_small", tmp_path / name) for name in ("flow.pth", "flow.safetensors"))
