@@ -100,6 +100,10 @@ class ClipRecipe(PhotoRecipe):
 
     clip: Path = Field(description="the video", json_schema_extra={"argument": True})
     clip_subject: str = Field("auto", description=f"what of the clip moves: auto | moving | {DESCRIPTION_OF_SUBJECT}")
+    clip_subject_at: str = Field(
+        "",
+        description="the clip position that clip_subject is named in; default: where the motion starts",
+    )
     shot: int = Field(0, ge=0, description="which shot of a clip with cuts, from 1 on; 0: the one of the frames")
     camera: Literal["remove", "keep", "photo"] = Field(
         "remove", description="the clip's camera motion: remove | keep | photo (it moves the whole photo)"

@@ -73,12 +73,14 @@ class Editor:
         self.until("editor.photo")
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        box = self.canvas.bounding_box()
-        return box["x"] + x * box["width"] / WIDTH, box["y"] + y * box["width"] / WIDTH
+        return tuple(self.ask(f"editor.view.screen([{x}, {y}])"))
 
     def select(self) -> None:
+        """The bird by a click, and the tool that moves it."""
         self.page.mouse.click(*self.at(*CLICK_XY))
         self.until("editor.objects.length === 1 && editor.stats.shown > 0 && !editor.asking")
+        assert self.ask("editor.tool") == "select"
+        self.tool("move")
 
     def drag(self, start, end, steps: int = 20, pause_ms: int = 0) -> None:
         self.page.mouse.move(*self.at(*start))
@@ -174,14 +176,17 @@ def test_what_has_come_to_rest_is_shown_in_the_photos_own_pixels(editor) -> None
         ("sy", "grow", "sy", 1.25),
     ],
 )
-def test_handles_rotate_scale_and_stretch(editor, kind, turned, field, expected) -> None:
+def test_handles_rotate_and_with_alt_scale_and_stretch_about_the_centre(editor, kind, turned, field, expected) -> None:
     (cx, cy), (x, y) = editor.middle(), editor.handle(kind)
+    editor.page.keyboard.down("Alt")
     before, angle = editor.shot(), np.radians(30)
     dx, dy = x - cx, y - cy
     turn = (np.cos(angle) * dx - np.sin(angle) * dy, np.sin(angle) * dx + np.cos(angle) * dy)
     by = turn if turned == "turn" else (1.25 * dx, 1.25 * dy)
     editor.drag((x, y), (cx + by[0], cy + by[1]))
+    editor.page.keyboard.up("Alt")
     assert editor.motion()[field] == pytest.approx(expected, rel=0.03)
+    assert (editor.motion()["dx"], editor.motion()["dy"]) == (0, 0)
     assert not np.array_equal(before, editor.shot())
 
 
@@ -422,7 +427,7 @@ def test_a_bad_file_is_told_in_the_page(browser, gui_url, tmp_path) -> None:
     path = tmp_path / "notes.jpg"
     path.write_text("no picture")
     editor = Editor(browser, gui_url)
-    editor.page.locator(".mt-editor input[type=file]").set_input_files(path)
+    editor.page.locator(".mt-editor [data-is=file]").set_input_files(path)
     error = editor.page.locator(".mt-editor [data-is=error]")
     error.filter(has_text="notes.jpg is no picture").wait_for(timeout=WAIT_MS)
     editor.page.context.close()
