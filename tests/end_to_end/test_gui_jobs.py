@@ -127,7 +127,7 @@ def test_a_reload_and_a_second_tab_show_photo_mask_motion_and_the_running_job(ed
     editor.page.on("dialog", lambda dialog: dialog.accept())
     editor.page.reload()
     for page in (editor, second):
-        page.until("editor && editor.object && editor.object.motion.dx > 0")
+        page.until("editor.object && editor.object.motion.dx > 0")
         assert page.ask("[editor.photo.name, editor.object.mask.id]") == [SAMPLE, mask]
         assert page.motion()["dx"] == pytest.approx(DRAG_PX, abs=1)
         page.page.locator("#mt-edit-told [data-state=running]").wait_for(timeout=WAIT_MS)
@@ -136,6 +136,7 @@ def test_a_reload_and_a_second_tab_show_photo_mask_motion_and_the_running_job(ed
     assert second.faults == []
 
 
+@pytest.mark.slow
 def test_a_server_started_again_on_its_data_goes_on(browser, tmp_path) -> None:
     data = tmp_path / "data"
     with served(tmp_path / "log", data) as url:

@@ -139,6 +139,7 @@ BAD_ELSEWHERE = {
     "compare {inputs}/disc.png --flow {inputs}/absent.npz -o {out} --quiet": "absent.npz",
     "compare {inputs}/disc.png -o {out} --quiet": "no motion: give --flow FILE, one as --set translate=40,0",
     "gui --auth nocolon": "--auth: write it as user:password",
+    "gui --data {inputs}/disc.png": "--data",
     "flow {inputs}/absent.mp4 -o {out}.flo": "absent.mp4 does not exist",
     "flow {inputs}/text.mp4 -o {out}.flo": "text.mp4 is no video",
     "flow {inputs}/disc.png -o {out}.flo": "still picture; give a clip",

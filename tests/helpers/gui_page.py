@@ -36,9 +36,8 @@ class Editor:
         return self.page.evaluate(f"(() => {{ const editor = window.mtransfer.editor; return {script}; }})()")
 
     def until(self, script: str) -> None:
-        self.page.wait_for_function(
-            f"(() => {{ const editor = window.mtransfer.editor; return {script}; }})()", timeout=WAIT_MS
-        )
+        held = f"(() => {{ const {{ editor }} = window.mtransfer || {{}}; return editor && ({script}); }})()"
+        self.page.wait_for_function(held, timeout=WAIT_MS)
 
     def sample(self, name: str = SAMPLE) -> None:
         samples = self.page.locator(".mt-editor [data-is=samples]")

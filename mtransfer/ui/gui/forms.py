@@ -103,7 +103,7 @@ def keep_mask(session: Session, mask: Float[Tensor, "1 H W"], of: dict[str, Any]
     """A mask of a picture that `seen_picture` has named, made known. Raises InputError when nothing is in it."""
     subject = subject_from_mask(mask.expand(3, -1, -1), mask)
     name, path = session.place("mask.png")
-    save_png(quantised(mask).expand(3, -1, -1), path)
+    save_png(quantised(mask), path)
     facts = {"id": name, **of, "box": list(subject.box_xyxy), "centre": centroid(quantised(mask)).tolist()}
     return session.keep(Thing(name, "mask", path, facts))
 
@@ -140,7 +140,7 @@ def edit_job(session: Session, state: dict[str, Any], options: dict[str, Any], f
 
 
 def _write_flow(folder: Path, mask: Tensor, field: FlowField) -> None:
-    save_png(mask.expand(3, -1, -1), folder / "mask.png")
+    save_png(mask, folder / "mask.png")
     save_field(field, folder / "flow.npz")
 
 

@@ -24,6 +24,7 @@ from mtransfer.errors import MTransferError
 from mtransfer.jobs.recipe import Recipe
 from mtransfer.log import lines_to
 from mtransfer.media.quantize import to_uint8
+from mtransfer.ui.gui.editor import THREADS
 from mtransfer.ui.gui.sessions import ASKED, Session, Thing
 from mtransfer.ui.gui.turns import Line, stopped_by
 from mtransfer.ui.gui.words import page_words
@@ -140,6 +141,7 @@ class Job:
     def _done_by_the_models(self) -> None:
         from mtransfer.jobs.run_job import run_to_folder
 
+        torch.set_num_threads(THREADS)
         self.state = "running" if self.state == "waiting" else self.state
         self._report("prepare", 0, 1, None)
         told: dict[str, Any] = {"report": self._report, "watch": self._watch}

@@ -1,5 +1,8 @@
 """The addresses of jobs: asked for, listed with how far they are, cancelled; and of what stands in the page's tabs."""
 
+import threading
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -44,6 +47,12 @@ def set_model(app: FastAPI, model: str) -> None:
     app.state.model = model
 
 
+@cache
+def load_ahead() -> None:
+    """Import, beside all else, what sampling needs: that takes seconds in which a job could not be stopped."""
+    threading.Thread(target=import_module, args=("mtransfer.sampling.loading",), daemon=True).start()
+
+
 @working.post("/jobs")
 async def begin(request: Request) -> dict[str, Any]:
     """A job, as `ask` takes it; how far it is."""
@@ -82,7 +91,8 @@ def _job(request: Request, name: str) -> Job:
 
 @working.get("/desk")
 def desk(request: Request) -> dict[str, Any]:
-    """What stands in the page's tabs, by their names."""
+    """What stands in the page's tabs, by their names. Who comes to a page will want the models: they are fetched."""
+    load_ahead()
     return session_of(request).desk
 
 
