@@ -187,6 +187,9 @@ class EditRecipe(PhotoRecipe):
 class AnimateEditRecipe(EditRecipe):
     """Make a short animation of an edit: the photo's subject moves from rest to it, without a clip."""
 
+    via: tuple[str, ...] = Field(
+        (), description="dx,dy[,deg[,scale]]: a pose on the way, from rest, in pixels and degrees; repeat for more"
+    )
     frames: int = Field(24, ge=2, le=MOST_FRAMES, description="how many, the first the photo itself")
     ease: Literal["smooth", "linear"] = Field("smooth", description="begin and end gently, or at one speed")
     fps: float = Field(24.0, ge=LEAST_FPS, le=MOST_FPS, description="frames a second of the animation")

@@ -218,3 +218,19 @@ def test_one_pin_says_that_a_second_holds_the_rest(editor) -> None:
     assert "second" in hint.inner_text()
     editor.page.mouse.click(*editor.at(x + 40, y))
     assert "second" not in hint.inner_text()
+
+
+def test_a_path_is_drawn_or_made_of_poses(editor) -> None:
+    x, y = editor.middle()
+    editor.tool("path")
+    editor.drag((x, y), (x + 60, y))
+    assert len(editor.motion()["path"]) == 12
+    assert editor.motion()["path"][5][:2] == [pytest.approx(60 * 6 / 13, abs=3), pytest.approx(0, abs=1)]
+    editor.ask("editor.reset()")
+    editor.tool("move")
+    for pose in range(5):
+        editor.canvas.press("Shift+ArrowRight")
+        editor.page.get_by_role("button", name="Keep pose").click()
+        assert len(editor.motion()["path"]) == min(4, pose + 1)
+    assert "at most 4" in editor.page.locator(".mt-editor [data-is=error]").inner_text()
+    assert [pose[0] for pose in editor.motion()["path"]] == [10, 20, 30, 40]

@@ -30,11 +30,13 @@ SETTLED_SIDE_PX = 768  # when nothing is dragged: in some tenths of a second
 PREVIEW_INVERTED_PX = 64  # the motion itself is smooth: see warp.forward_warp
 THREADS = torch.get_num_threads()  # of one operation; a thread that is new takes what another has set last
 LEVELS = 255  # masks are kept as 8-bit pictures, and what is shown is what is kept
-MOST_PINS, FURTHEST_PX = 32, 20000.0
+MOST_PINS, MOST_POSES, FURTHEST_PX = 32, 24, 20000.0
 
 Place = Annotated[float, Field(ge=-FURTHEST_PX, le=FURTHEST_PX)]
 Factor = Annotated[float, Field(ge=0.05, le=20)]
 Pin = tuple[Place, Place, Place, Place]  # x, y, dx, dy
+Turn = Annotated[float, Field(ge=-3600, le=3600)]
+Pose = tuple[Place, Place, Turn, Factor]  # dx, dy, rotate, scale
 Shown = Literal["picture", "flow"]
 
 
@@ -45,16 +47,19 @@ class Motion(BaseModel):
 
     dx: Place = 0.0  # pixels to the right
     dy: Place = 0.0  # and down
-    rotate: Annotated[float, Field(ge=-3600, le=3600)] = 0.0  # degrees, counter-clockwise on screen
+    rotate: Turn = 0.0  # degrees, counter-clockwise on screen
     scale: Factor = 1.0
     sx: Factor = 1.0
     sy: Factor = 1.0
     pins: Annotated[tuple[Pin, ...], Field(max_length=MOST_PINS)] = ()
+    path: Annotated[tuple[Pose, ...], Field(max_length=MOST_POSES)] = ()  # poses of a film on its way, from rest
 
     @property
     def still(self) -> bool:
         """Whether nothing moves."""
-        return self.model_copy(update={"pins": ()}) == Motion() and not any(pin[2] or pin[3] for pin in self.pins)
+        return self.model_copy(update={"pins": (), "path": ()}) == Motion() and not any(
+            pin[2] or pin[3] for pin in self.pins
+        )
 
 
 def edit_motion(motion: Motion, share: float = 1.0) -> EditMotion:

@@ -1,7 +1,7 @@
 """What the page's forms ask for, as recipes with their inputs in a folder of the session."""
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from mtransfer.subject.mask_file import read_mask
 from mtransfer.subject.prompt import parse_prompts
 from mtransfer.subject.shape import centroid
 from mtransfer.subject.subject import Subject, subject_from_mask
-from mtransfer.ui.gui.editor import Motion, field_of, quantised
+from mtransfer.ui.gui.editor import Motion, edit_motion, field_of, quantised
 from mtransfer.ui.gui.jobs import INPUTS, Job, copied
 from mtransfer.ui.gui.sessions import Session, Thing
 
@@ -127,8 +127,12 @@ def edit_job(session: Session, state: dict[str, Any], options: dict[str, Any], f
         kind, values = AnimateEditRecipe, values | {"loop": FILMS[film]}
     kind.build(values, [])  # what cannot be is refused at once
 
+    along = _path_of(scene) if film != PICTURE else None
+
     def prepare() -> EditRecipe:
         subjects = subjects_of(session, scene)[1]
+        if along is not None:
+            return _along_path(home / INPUTS, subjects[along].mask, scene.motions[along], values)
         union = torch.stack([subject.mask for subject in subjects]).amax(dim=0)
         _write_flow(home / INPUTS, union, field_of(subjects, scene.motions))
         files = {"subject": f"{home / INPUTS / 'mask.png'}#{GREY}", "flow": home / INPUTS / "flow.npz"}
@@ -137,6 +141,25 @@ def edit_job(session: Session, state: dict[str, Any], options: dict[str, Any], f
     plan = "edit" if film == PICTURE else "film"
     facts = {"kind": "edit", "of": photo.name, "photo": scene.photo, "scene": scene.model_dump(mode="json")}
     return Job(session, name, home, facts | {"plan": plan}, prepare)
+
+
+def _path_of(scene: Scene) -> int | None:
+    """Which object has a path for a film. Raises InputError where others move, too."""
+    moving = [index for index, motion in enumerate(scene.motions) if not motion.still]
+    if not any(motion.path for motion in scene.motions):
+        return None
+    if len(moving) > 1:
+        raise InputError("a path moves one object alone; reset the others, or draw no path")
+    return moving[0]
+
+
+def _along_path(folder: Path, mask: Tensor, motion: Motion, values: dict[str, Any]) -> EditRecipe:
+    """A film of one object along its path to where it stands."""
+    save_png(mask, folder / "mask.png")
+    asked = asdict(edit_motion(motion))
+    named = {name: asked[name] for name in ("translate", "rotate", "scale", "stretch", "pin")}
+    via = tuple(",".join(map(repr, pose)) for pose in motion.path)
+    return AnimateEditRecipe.build(values | named | {"subject": f"{folder / 'mask.png'}#{GREY}", "via": via}, [])
 
 
 def _write_flow(folder: Path, mask: Tensor, field: FlowField) -> None:

@@ -496,6 +496,18 @@ def test_a_server_started_again_knows_what_was_there_and_does_what_was_under_way
     assert list(Sessions(tmp_path / "data").of("s" * 32).things) == [name, mask.name, job.name]
 
 
+def test_a_film_goes_along_the_path_of_one_object(session) -> None:
+    scene = session.state["objects"][0]
+    scene["motion"] = {"dx": 9, "rotate": 20, "path": [(0, -9, 0, 1), (9, -9, 10, 1.1)]}
+    options = {"model": "embedded", "preset": "draft"}
+    recipe = edit_job(session.own, session.state, options, "film")._prepare()
+    assert (recipe.via, recipe.translate, recipe.rotate) == (("0.0,-9.0,0.0,1.0", "9.0,-9.0,10.0,1.1"), "9.0,0.0", 20)
+    assert recipe.flow is None
+    session.state["objects"].append({"mask": scene["mask"], "motion": {"dx": 1}})
+    with pytest.raises(InputError, match="one object alone"):
+        edit_job(session.own, session.state, options, "film")
+
+
 def test_marks_are_what_moves_and_the_clips_belongs_to_its_frame(session) -> None:
     own = session.own
     name, path = own.place("clip.mp4")

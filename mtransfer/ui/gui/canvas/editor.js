@@ -11,18 +11,21 @@ import { get, picture } from "/mtransfer/canvas/net.js";
 import { paint } from "/mtransfer/canvas/paint.js";
 import { listen } from "/mtransfer/canvas/pointers.js";
 import { Preview } from "/mtransfer/canvas/preview.js";
-import { backward, dragged, forward, fresh, handles, holds, isStill, pinPlaces } from "/mtransfer/canvas/shape.js";
+import { backward, dragged, evenly, forward, fresh, handles, holds, isStill, pinPlaces } from "/mtransfer/canvas/shape.js";
 import { share, sources } from "/mtransfer/canvas/sources.js";
 import { View } from "/mtransfer/canvas/view.js";
 
 const REACH_PX = 14, TOUCH_PX = 22;
 const TALLEST = 0.62;  // of the window: the rest is for tools and buttons
-const MARKING = ["select", "brush", "erase"], MOVING = ["move", "rotate", "scale", "sx", "sy", "pin"];
+const MARKING = ["select", "brush", "erase"], MOVING = ["move", "rotate", "scale", "sx", "sy", "pin", "path"];
+const MOST_KEPT = 4;  // beside the one at its end
+const WAY_POSES = 12;  // of a way that was drawn
 const HINTS = {
   select: "Click what is to move, or draw a box round it; shift adds, alt takes off. Then drag it with Move.",
   brush: "Paint what belongs to it.", erase: "Paint what does not.",
   move: "Drag it, or its handles; shift snaps, alt keeps the centre.",
   pin: "Click to set pins, and drag them.",
+  path: "Drag it along the way that a film is to take; or Move it and Keep pose, up to five times.",
 };
 const ONE_PIN = "One pin alone takes the whole object along: set a second one to hold the rest.";
 
@@ -182,6 +185,7 @@ class Editor {
       this.pin = this.object ? pinPlaces(this.object).findIndex((pin) => near(pin.to)) : -1;
       return { kind: this.pin >= 0 || (this.object && holds(this.object, point)) ? "pin" : "none" };
     }
+    if (this.tool === "path") return { kind: this.object && holds(this.object, point) ? "path" : "none" };
     if (this.tool !== "move") return { kind: this.tool };
     const handle = this.object && handles(this.object, this.view.unit).find((each) => near(each.at));
     if (handle) return handle;
@@ -229,8 +233,28 @@ class Editor {
     const { kind, from, to, points } = gesture;
     if (kind === "select") this.point(from, to, event);
     else if (kind === "brush" || kind === "erase") this.finder.brush(points, kind === "brush", this.radius);
+    else if (kind === "path") this.drawn(gesture);
     else if (kind !== "none") this.commit();
     this.show();
+  }
+
+  // The way that was drawn, from rest, is the film's.
+  drawn({ points, from, begun }) {
+    const poses = evenly(points, WAY_POSES).map(([x, y], index) => {
+      const share = (index + 1) / (WAY_POSES + 1);
+      return [begun.dx + x - from[0], begun.dy + y - from[1], begun.rotate * share, begun.scale ** share];
+    });
+    this.object.motion = { ...this.object.motion, path: poses };
+    this.commit();
+  }
+
+  // Where it stands is passed on the way to where it will be moved next.
+  pose() {
+    if (!this.object) return;
+    const { motion } = this.object, { dx, dy, rotate, scale } = motion;
+    if (motion.path.length >= MOST_KEPT) { this.tell(`a film passes at most ${MOST_KEPT} poses on its way; Reset begins anew`); return; }
+    this.object.motion = { ...motion, path: [...motion.path, [dx, dy, rotate, scale]] };
+    this.commit();
   }
 
   abort() { this.gesture = null; this.travel(0); this.show(); }
@@ -284,7 +308,7 @@ class Editor {
     await this.attempt(async () => {
       const facts = await get(`things/${photo}`);
       const found = await Promise.all((scene ? scene.objects : objects).map(async ({ mask, motion }) => ({
-        mask: { ...await get(`things/${mask}`), picture: await picture(`mask/${mask}`) }, motion,
+        mask: { ...await get(`things/${mask}`), picture: await picture(`mask/${mask}`) }, motion: { ...fresh(), ...motion },
       })));
       await this.open(facts, found, active);
       share("photo", facts);

@@ -3,7 +3,7 @@
 const MOST_STEPS = 100;
 
 export const copied = (objects) => objects.map(({ mask, motion }) => ({
-  mask, motion: { ...motion, pins: motion.pins.map((pin) => [...pin]) },
+  mask, motion: { ...motion, pins: motion.pins.map((pin) => [...pin]), path: [...motion.path] },
 }));
 
 export class History {

@@ -74,26 +74,33 @@ export async function cancel(id) {
 // A tab's own job: the one that it has asked for last, or found under way when the page was loaded.
 export class Work {
   constructor(tab, place, done) {
-    Object.assign(this, { tab, place, done, id: null, told: null });
+    Object.assign(this, { tab, place, done, id: null, told: null, asking: false, unwanted: false });
     followers.add((all) => this.follow(all));
     this.first = true;
     look();
   }
 
   async begin(asked) {
-    this.first = false;
-    this.id = null;
+    this.first = this.unwanted = false;
+    this.id = this.told = null;
+    this.asking = true;
     this.say(make("p", { className: "mt-note", data: { state: "running", done: 0 } }, make("span", { className: "mt-line", textContent: "asking…" })));
     try {
       const job = await ask("jobs", { tab: this.tab, ...asked });
       this.id = job.id;
       jobs = [...jobs.filter((each) => each.id !== job.id), job];
       show();
-      look();
+      if (this.unwanted) cancel(this.id);
+      else look();
     } catch (error) { this.say(failed(error.message)); }
+    this.asking = false;
   }
 
-  cancel() { if (this.id) cancel(this.id); }
+  // It may be cancelled before the server has said what it is called.
+  cancel() {
+    if (this.id) cancel(this.id);
+    else if (this.asking) { this.unwanted = true; this.place.querySelector(".mt-line").textContent = "Cancelling…"; }
+  }
 
   follow(all) {
     const own = all.filter((job) => job.tab === this.tab);

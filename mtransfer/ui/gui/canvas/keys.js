@@ -2,7 +2,7 @@
 
 import { bounded } from "/mtransfer/canvas/shape.js";
 
-const TOOLS = { s: "select", b: "brush", e: "erase", m: "move", p: "pin" };
+const TOOLS = { s: "select", b: "brush", e: "erase", m: "move", p: "pin", f: "path" };
 const CROSS_PX = 12;  // of the screen, by which the crosshair goes
 
 const round = (value, places = 2) => Math.round(value * 10 ** places) / 10 ** places;

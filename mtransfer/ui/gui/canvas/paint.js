@@ -1,6 +1,6 @@
 // What the canvas shows: the photo, its live preview, the object's outline, handles and pins.
 
-import { forward, handles, middle, outline, pinPlaces } from "/mtransfer/canvas/shape.js";
+import { forward, handles, middle, outline, pinPlaces, way } from "/mtransfer/canvas/shape.js";
 
 const INK = "#ff00aa", PAPER = "#ffffff";
 
@@ -22,6 +22,7 @@ export function paint(view, look) {
   for (const each of look.strokes) stroke(context, each.points, each.radius);
   if (look.ring) ring(context, look.ring, look);
   look.objects.forEach((object, index) => frame(context, object, look, index === look.active));
+  look.objects.forEach((object) => { if (object.motion.path.length) path(context, way(object), look.unit); });
   if (look.label) label(context, look);
 }
 
@@ -45,6 +46,11 @@ function stroke(context, points, radius) {
   if (points.length === 1) context.lineTo(points[0][0] + 0.01, points[0][1]);
   context.stroke();
   context.restore();
+}
+
+function path(context, points, unit) {
+  points.slice(1).forEach((point, index) => line(context, points[index], point, 2 * unit));
+  for (const point of points) dot(context, point, 3, unit, true);
 }
 
 function cross(context, [x, y], unit) {

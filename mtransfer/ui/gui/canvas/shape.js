@@ -1,12 +1,12 @@
 // Where an object's points come to: scaled, stretched and rotated about its centroid, then translated. As field.py.
 
-export const STILL = { dx: 0, dy: 0, rotate: 0, scale: 1, sx: 1, sy: 1, pins: [] };
+export const STILL = { dx: 0, dy: 0, rotate: 0, scale: 1, sx: 1, sy: 1, pins: [], path: [] };
 export const BOUNDS = {
   dx: [-20000, 20000], dy: [-20000, 20000], rotate: [-3600, 3600], scale: [0.05, 20], sx: [0.05, 20], sy: [0.05, 20],
 };
 const SNAP_DEG = 15;
 
-export const fresh = () => ({ ...STILL, pins: [] });
+export const fresh = () => ({ ...STILL, pins: [], path: [] });
 
 export function isStill(motion) {
   return ["dx", "dy", "rotate", "scale", "sx", "sy"].every((key) => motion[key] === STILL[key])
@@ -51,6 +51,26 @@ export function handles(object, unit) {
   ];
 }
 
+// Where the middle goes in a film: from rest by the poses of its path to where it stands.
+export function way({ motion, mask }) {
+  const [x, y] = mask.centre;
+  return [[0, 0], ...motion.path, [motion.dx, motion.dy]].map(([dx, dy]) => [x + dx, y + dy]);
+}
+
+// So many places, evenly along a line that was drawn.
+export function evenly(points, count) {
+  const far = [0];
+  for (let index = 1; index < points.length; index += 1) {
+    far.push(far[index - 1] + Math.hypot(points[index][0] - points[index - 1][0], points[index][1] - points[index - 1][1]));
+  }
+  const whole = far[far.length - 1];
+  return Array.from({ length: count }, (_, number) => {
+    const at = whole * (number + 1) / (count + 1), index = Math.max(1, far.findIndex((each) => each >= at));
+    const share = (at - far[index - 1]) / (far[index] - far[index - 1] || 1);
+    return [0, 1].map((axis) => points[index - 1][axis] + share * (points[index][axis] - points[index - 1][axis]));
+  });
+}
+
 export function outline(object) {
   const [x0, y0, x1, y1] = object.mask.box;
   return [[x0, y0], [x1, y0], [x1, y1], [x0, y1]].map((point) => forward(object, point));
@@ -71,7 +91,7 @@ export function pinPlaces(object) {
 // The motion once a drag has come to `to`. The drag knows its kind, where it began (`from`), the motion then (`begun`),
 // what stays (`hold`) and how far it has turned; shift snaps, alt keeps the object's centre in the place of `hold`.
 export function dragged(drag, object, to, { shift, alt }) {
-  if (drag.kind === "move") return moved(drag, to, shift);
+  if (drag.kind === "move" || drag.kind === "path") return moved(drag, to, shift);
   if (drag.kind === "rotate") return turned(drag, object, to, shift);
   return sized(drag, object, to, alt ? object.mask.centre : drag.hold);
 }
