@@ -10,6 +10,7 @@ const STAGES = {
   warp: "moving it", model: "loading the model", sample: "refining", plate: "filling what was behind", measure: "measuring",
   files: "writing the film",
 };
+const COUNTED = ["clip", "sample"];  // what a stage counts means something to people
 const followers = new Set();
 let jobs = [], timer = null, list = null;
 
@@ -23,7 +24,7 @@ function stage({ stage: name }) {
 export function words(job) {
   if (job.state === "cancelling") return "Cancelling…";
   if (job.state === "waiting") return job.ahead ? `waiting for ${job.ahead} before it` : "about to start";
-  const counted = job.total > 1 && job.done ? ` ${job.done} of ${job.total}` : "";
+  const counted = COUNTED.includes(job.stage) && job.done ? ` ${job.done} of ${job.total}` : "";
   const energy = job.energy === null ? [] : [`energy ${job.energy.toFixed(2)}`];
   const left = job.left_s > 1 ? [`about ${Math.round(job.left_s)} s left`] : [`${Math.round(job.elapsed_s)} s so far`];
   return [`${stage(job)}${counted}`, `${Math.round(100 * job.share)} %`, ...energy, ...left].join(" · ");

@@ -50,7 +50,7 @@ export class Preview {
   }
 
   get rate() {
-    const last = this.stats.latencies.slice(-10);
-    return last.reduce((sum, each) => sum + each, 0) / last.length;
+    const last = this.stats.latencies.slice(-10).sort((one, other) => one - other);
+    return last[Math.floor(last.length / 2)];
   }
 }
