@@ -16,6 +16,7 @@ from mtransfer.flow.estimator import FlowModel
 from mtransfer.flow.loading import load_flow_model, resolve_flow_model
 from mtransfer.jobs.recipe import ClipRecipe, PhotoRecipe, Recipe
 from mtransfer.log import Report, tell, warn
+from mtransfer.media.clip_position import parse_position
 from mtransfer.media.video import ClipReader
 from mtransfer.motion.clip_motion import ClipMotionOptions
 from mtransfer.parallel import in_background
@@ -116,6 +117,7 @@ class Run:
             flow_model=recipe.flow_model,
             shot=recipe.shot,
             clip_subject=recipe.clip_subject,
+            named_in=parse_position(recipe.clip_subject_at, self.clip_reader.clip) if recipe.clip_subject_at else None,
             camera=recipe.camera,
             align=recipe.align,
             turn=recipe.turn,

@@ -100,6 +100,10 @@ class ClipRecipe(PhotoRecipe):
 
     clip: Path = Field(description="the video", json_schema_extra={"argument": True})
     clip_subject: str = Field("auto", description=f"what of the clip moves: auto | moving | {DESCRIPTION_OF_SUBJECT}")
+    clip_subject_at: str = Field(
+        "",
+        description="the clip position that clip_subject is named in; default: where the motion starts",
+    )
     shot: int = Field(0, ge=0, description="which shot of a clip with cuts, from 1 on; 0: the one of the frames")
     camera: Literal["remove", "keep", "photo"] = Field(
         "remove", description="the clip's camera motion: remove | keep | photo (it moves the whole photo)"
@@ -183,6 +187,9 @@ class EditRecipe(PhotoRecipe):
 class AnimateEditRecipe(EditRecipe):
     """Make a short animation of an edit: the photo's subject moves from rest to it, without a clip."""
 
+    via: tuple[str, ...] = Field(
+        (), description="dx,dy[,deg[,scale]]: a pose on the way, from rest, in pixels and degrees; repeat for more"
+    )
     frames: int = Field(24, ge=2, le=MOST_FRAMES, description="how many, the first the photo itself")
     ease: Literal["smooth", "linear"] = Field("smooth", description="begin and end gently, or at one speed")
     fps: float = Field(24.0, ge=LEAST_FPS, le=MOST_FPS, description="frames a second of the animation")

@@ -113,6 +113,7 @@ def prepare(run: Run, photo: Photo, subject: Subject, flow: FlowField, panels: P
     warn_of_border(flow.flow.to(run.device), mask)
     with run.stage("warp"):
         background = remove_subject(own, mask)
+        run.report("warp", 1, 2, None)
         draft = make_composite(own, flow.flow.to(run.device), mask, background)
     job = Prepared(run, photo, subject, flow, panels, own, mask, draft)
     if not recipe.sampler.steps:

@@ -141,6 +141,7 @@ def photo_and_subjects(run: Run, text: str, *, snap: bool = True) -> tuple[Photo
         recipe = run.recipe
         photo = read_photo(recipe.photo)
         require_size(photo.size, str(photo.path))
+        run.report("photo", 1, 2, None)
         by = recipe.segmenter
         prompts = parse_prompts(text)
         found = [find_subject(photo.image, each, photo.alpha, by=by, device=run.device) for each in prompts]

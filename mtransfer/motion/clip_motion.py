@@ -60,6 +60,7 @@ class ClipMotionOptions:
     flow_model: str
     shot: int
     clip_subject: str
+    named_in: int | None  # the frame that clip_subject's points, boxes and masks are of; None: the reference
     camera: str
     align: Align
     turn: bool
@@ -110,13 +111,13 @@ def read_flow(
     require_pair(reader.clip)
     require_size(reader.clip.size, str(reader.path))
     wanted = tuple(frames)
-    shot = choose_shot(reader, options.shot, wanted if reference is None else (reference, *wanted))
+    named = () if options.named_in is None else (options.named_in,)
+    shot = choose_shot(reader, options.shot, (*wanted, *named) if reference is None else (reference, *wanted, *named))
     if not quick:  # else it is read once more
         warn_of_shots(reader, shot)
     start = wanted[0] if reference is None else reference
-    reading = read_clip(
-        reader, options.flow_model, (start, *wanted), options.device, options.report, quick=quick or options.draft
-    )
+    read = (start, *wanted, *named)
+    reading = read_clip(reader, options.flow_model, read, options.device, options.report, quick=quick or options.draft)
     return ClipFlow(start, reading, reading.flow_from(start, wanted))
 
 
@@ -133,9 +134,8 @@ def read_motion(
     """Read how the clip's subjects move from `reference` to each of `frames`, ascending frame numbers of one shot.
 
     Without a reference it is the one of `frames` whose subject looks most like the photo's. Clip and photo subjects
-    pair in order. `quick`, as drafts always are, for a first look. `flow`: where `read_flow` of the same has read it
-    before. Raises InputError for frames across a cut, for
-    nothing that moves and for a subject that is not there.
+    pair in order. `quick`, as drafts always are, for a first look. `flow` is what `read_flow` of the same has read
+    before. Raises InputError for frames across a cut, for nothing that moves and for a subject that is not there.
     """
     wanted, count = tuple(frames), len(photo_subjects)
     flow = flow or read_flow(reader, options, wanted, reference, quick=quick)
@@ -145,7 +145,7 @@ def read_motion(
         seen = torch.stack([each.mask for each in _clip_subjects(options, reader, reading, start, field, count)])
         return {"subjects": seen, "masks": track(seen[:, 0], *reading.path(start, wanted), quick=quick)}
 
-    asked = {"start": start, "wanted": list(wanted), "count": count, "coarsely": quick}
+    asked = {"start": start, "wanted": list(wanted), "count": count, "coarsely": quick, "named_in": options.named_in}
     subjects, masks = _followed(options, reading, asked, find)
     if reference is None and (best := _most_alike(masks, photo_subjects, wanted)) != start:
         start, subjects = best, _subjects_at(reading, best, masks[wanted.index(best)])
@@ -236,8 +236,15 @@ def _clip_subjects(
         return moving_subjects(picture, field, number, sure_places(picture))[-1:]
     if len(prompts) != count:
         raise InputError(f"--clip-subject: {len(prompts)} for {count} of the photo; give as many of each, they pair")
-    image = reader.read([start])[0]  # points, boxes and masks are of the clip's own size
-    return tuple(_named(image, prompt, picture) for prompt in prompts)
+    there = start if options.named_in is None else options.named_in
+    image = reader.read([there])[0]  # points, boxes and masks are of the clip's own size
+    subjects = tuple(_named(image, prompt, reading.picture(there)) for prompt in prompts)
+    if there == start:
+        return subjects
+    masks = track(torch.cat([each.mask for each in subjects]), *reading.path(there, [start]), quick=options.draft)
+    if not bool(masks[0].flatten(1).any(dim=1).all()):
+        raise InputError(f"--clip-subject: what is named in frame {there} is not in sight in frame {start}")
+    return _subjects_at(reading, start, masks[0])
 
 
 def _named(image: Tensor, prompt: SubjectPrompt, picture: Tensor) -> Subject:

@@ -17,11 +17,12 @@ START_LIMIT_S = 120.0
 
 
 @contextlib.contextmanager
-def served(log: Path) -> Iterator[str]:
-    """The address of an editor with the embedded model; what it says is written to `log`."""
+def served(log: Path, data: Path | None = None) -> Iterator[str]:
+    """The address of an editor with the embedded model on a folder `data`; what it says is written to `log`."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [MTRANSFER, "gui", "--port", str(port), "--model", "embedded"]
+    command += [] if data is None else ["--data", data]
     with log.open("wb") as told:
         process = subprocess.Popen(command, stdout=told, stderr=told, env={**os.environ, "MTRANSFER_DEBUG": "1"})
     url = f"http://127.0.0.1:{port}"

@@ -55,7 +55,7 @@ def recipes(home: Path) -> dict[str, Recipe]:
     photo = {"photo": home / "photo.png", "subject": str(home / "mask.png"), "noise": home / "noise.safetensors"}
     photo |= {"strength": 1 / 3, "flow_model": "dis", "shadow": "keep"}
     clip = {"clip": home / "clip.mp4", "clip_subject": str(home / "clip_mask.png"), "camera": "keep"}
-    clip |= {"strength_mask": home / "grey.png"}
+    clip |= {"strength_mask": home / "grey.png", "clip_subject_at": "0.5s"}
     edit = {"flow": home / "flow.npz", "rotate": -0.1, "scale": 1e-7, "stretch": "1,2", "pin": ("1,2:3,4", "5,6:7,8")}
     return {
         "transfer": TransferRecipe.build(common | photo | clip | {"pair": "0:4", "align": "none"}, []),
@@ -68,7 +68,18 @@ def recipes(home: Path) -> dict[str, Recipe]:
         ),
         "edit": EditRecipe.build(common | photo | edit | {"translate": "3,-4"}, []),
         "animate-edit": AnimateEditRecipe.build(
-            common | photo | edit | {"frames": 9, "ease": "linear", "fps": 7.5, "loop": "pingpong", "format": "gif"}, []
+            common
+            | photo
+            | edit
+            | {
+                "frames": 9,
+                "ease": "linear",
+                "fps": 7.5,
+                "loop": "pingpong",
+                "format": "gif",
+                "via": ("1,2", "3,4,5,6"),
+            },
+            [],
         ),
         "generate": GenerateRecipe.build(common | {"size": "256x128"}, []),
     }

@@ -20,6 +20,7 @@ from mtransfer.motion import clip_motion
 from mtransfer.motion.clip_flow import MOST_LINKS, between
 from mtransfer.motion.clip_motion import ClipMotion, camera_on_photo, read_motion, retargeted
 from mtransfer.motion.stretch import LEFT, MOST_STRETCH, stretched_fraction
+from mtransfer.subject.shape import centroid, likeness
 from mtransfer.subject.subject import Subject, subject_from_mask
 
 SIZE, COUNT, STEP_PX, PAN_PX = (96, 160), 7, 5, 3
@@ -144,6 +145,17 @@ def test_two_subjects_pair_in_order(tmp_path) -> None:
     assert mean_motion(second, subjects[:1], 0, 0)[1] == pytest.approx(18, abs=2.5)
     with pytest.raises(InputError, match="--clip-subject: 1 for 2 of the photo"):
         motion_of(clip, subjects, [COUNT - 1], clip_subject="110,50")
+
+
+def test_a_subject_that_is_named_in_a_later_frame_is_followed_back_to_the_start(clips) -> None:
+    """A ball of 16 px at 50 in frame 0 is at 65 in frame 3, and nothing is at 50 - 16 then."""
+    subjects = (photo_subject(),)
+    first = motion_of(clips[0], subjects, [COUNT - 1], clip_subject="50,48")
+    later = motion_of(clips[0], subjects, [COUNT - 1], clip_subject="65,48", clip_subject_at="3")
+    assert likeness(first.subjects[0].mask, later.subjects[0].mask) > 0.8
+    assert centroid(later.subjects[0].mask)[0] == pytest.approx(50 * later.field.size[1] / SIZE[1], rel=0.08)
+    with pytest.raises(InputError, match="clip position"):
+        motion_of(clips[0], subjects, [COUNT - 1], clip_subject="65,48", clip_subject_at="x")
 
 
 def test_strength_and_its_mask_multiply(clips) -> None:

@@ -1,12 +1,14 @@
 """A photo that moves from rest to an edit, as one key pose with in-betweens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from mtransfer.errors import InputError
 from mtransfer.flow.field import FlowField
 from mtransfer.jobs.animation.inbetween import Inbetweens
+from mtransfer.jobs.animation.key_poses import MOST_POSES, Pose, end_pose, motion_at, parse_pose
 from mtransfer.jobs.animation.scene import Scene, begin_plate
 from mtransfer.jobs.context import start
 from mtransfer.jobs.recipe import AnimateEditRecipe
@@ -46,8 +48,13 @@ class EditScene(Scene):
         share = self.share(index)
         if self.asked.flow is not None:
             return FlowField(self._inbetweens.at(share), self.whole.confidence)
-        between = replace(self.asked, strength=share * self.asked.strength)
+        between = motion_at(share, self.asked, self.poses)
         return edit_field(between, self.photo, self.subjects[0])[1]
+
+    @cached_property
+    def poses(self) -> tuple[Pose, ...]:
+        """From rest to the edit."""
+        return Pose(), *map(parse_pose, self.recipe.via), end_pose(self.asked)
 
     @cached_property
     def _inbetweens(self) -> Inbetweens:
@@ -62,9 +69,20 @@ def read_edit_scene(recipe: AnimateEditRecipe | None = None, **options: Any) -> 
     """Look at the photo and work out the edit. Raises InputError and ModelError."""
     run, recipe = start(AnimateEditRecipe, recipe, **options)
     formats(recipe.format)
+    _require_poses(recipe)
     photo, subject, flow = edited(run, recipe)
     require_motion(flow)
     assert isinstance(run.recipe, AnimateEditRecipe)
     along = followers(run.recipe, photo, subject)
     plate = begin_plate(run, photo, (subject,), along)
     return EditScene(run, photo, (subject,), run.recipe, along, plate, edit_motion(recipe), flow)
+
+
+def _require_poses(recipe: AnimateEditRecipe) -> None:
+    """Raises InputError for poses that cannot be gone through."""
+    if recipe.via and recipe.flow is not None:
+        raise InputError("--via: a flow file says only where the motion ends; give --translate, --rotate and --scale")
+    if len(recipe.via) > MOST_POSES:
+        raise InputError(f"--via: {len(recipe.via)} poses, at most {MOST_POSES} can be gone through; leave some out")
+    for each in recipe.via:
+        parse_pose(each)

@@ -18,6 +18,7 @@ from numpy import ndarray
 
 from mtransfer.catalog import WEIGHTS
 from mtransfer.errors import ModelError
+from mtransfer.interruption import checkpoint
 from mtransfer.subject.detection.saliency import BROKEN, Pixels
 from mtransfer.subject.regions import Box, Region
 
@@ -70,6 +71,7 @@ class Embedding:
         scaled = np.array(points, np.float32)[None] / max(self.size)
         encoded_kinds = np.eye(5, dtype=np.float32)[None, kinds]
         with _one_at_a_time:
+            checkpoint()
             _, net = load_nets()
             for name, value in (("embedding", self.values), ("points", scaled), ("kinds", encoded_kinds)):
                 net.setInput(value, name)
@@ -92,6 +94,7 @@ def embed(pixels: Pixels) -> Embedding:
     padded = np.zeros((SIDE_PX, SIDE_PX, 3), np.float32)
     padded[: size[1], : size[0]] = (small - MEAN) / STD
     with _one_at_a_time:
+        checkpoint()
         net, _ = load_nets()
         net.setInput(np.ascontiguousarray(padded.transpose(2, 0, 1)[None]))
         return Embedding(net.forward().copy(), (height, width))

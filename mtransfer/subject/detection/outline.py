@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 from numpy import ndarray
 
+from mtransfer.interruption import checkpoint
 from mtransfer.subject.detection.mobile_sam import Embedding, embed
 from mtransfer.subject.detection.picture import Picture
 from mtransfer.subject.detection.saliency import Map, Pixels, saliency
@@ -106,6 +107,7 @@ def _at_full_size(
 def upsample_mask(pixels: Pixels, guide: SmallPixels, mask: Bool[ndarray, "h w"]) -> Float32[ndarray, "H W"]:
     """A binary mask on the grid of `guide`, a small copy of uint8[H,W,3] `pixels`, at their size: soft along the edges
     of the picture, and away from its outline what it was."""
+    checkpoint()
     soft = mask.astype(np.float32)
     outline = (dilate(mask, FILTER_BAND_PX) & ~erode(mask, FILTER_BAND_PX)).astype(np.float32)
     full = _resized(soft, pixels)

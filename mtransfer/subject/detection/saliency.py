@@ -16,6 +16,7 @@ from numpy import ndarray
 
 from mtransfer.catalog import WEIGHTS
 from mtransfer.errors import ModelError
+from mtransfer.interruption import checkpoint
 
 WEIGHTS_FILE = WEIGHTS / "saliency" / "u2netp.onnx"
 BROKEN = "{}: embedded weights missing or broken; install mtransfer again"
@@ -59,6 +60,7 @@ def saliency(pixels: Pixels, side_px: int = TRAINED_SIDE_PX) -> Saliency:
     small = cv2.resize(pixels, (side_px, side_px), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     scaled = small.astype(np.float32) / max(1.0, float(small.max()))
     with _one_at_a_time:
+        checkpoint()
         net = load_net()
         net.setInput(np.ascontiguousarray(((scaled - MEAN) / STD).transpose(2, 0, 1)[None]))
         found = net.forward(_output_name())[0, 0]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from mtransfer.interruption import checkpoint
 from mtransfer.subject.detection.saliency import Map, Pixels, Saliency, saliency
 from mtransfer.subject.regions import (
     Region,
@@ -119,6 +120,7 @@ def grab_cut(pixels: Pixels, labels: np.ndarray, iterations: int) -> Region:
     settled = labels.copy()
     models = np.zeros((1, 65)), np.zeros((1, 65))
     try:
+        checkpoint()
         cv2.grabCut(pixels, settled, None, *models, iterations, cv2.GC_INIT_WITH_MASK)
     except cv2.error:  # no pixel of subject, or none of background, to learn from
         settled = labels

@@ -28,7 +28,8 @@ PAGES = ("/", "/config", "/info", "/theme.css", "/favicon.ico", "/manifest.json"
 FOLDERS = ("/assets/", "/static/", "/svelte/", "/mtransfer/", f"{API}/heartbeat/", f"{API}/call/", f"{API}/run/")
 JOIN, DATA, FILE, UPLOAD = f"{API}/queue/join", f"{API}/queue/data", f"{API}/file=", f"{API}/upload"
 ROUTES = (JOIN, DATA, UPLOAD, f"{API}/upload_progress", f"{API}/startup-events", f"{API}/cancel", f"{API}/reset")
-OWN_UPLOAD = "/mtransfer/upload"
+OWN_UPLOADS = ("/mtransfer/upload", "/mtransfer/mask")
+REMEMBERED = f"; Max-Age={30 * 24 * 3600}"
 HEADERS = {
     "content-security-policy": "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
@@ -74,7 +75,7 @@ class Guard:
         if path == UPLOAD:
             _require_room(session, headers)
         self._require_own_files(path, scope, session)
-        if scope["method"] == "POST" and path != UPLOAD and path != OWN_UPLOAD:
+        if scope["method"] == "POST" and path not in (UPLOAD, *OWN_UPLOADS):
             receive = await self._checked(receive, session)
         send = _with_headers(send, None if secret else new)
         await self._app(scope, receive, _noting(send, session) if path == UPLOAD else send)
@@ -137,7 +138,7 @@ def _require_small(path: str, method: str, headers: dict[str, str]) -> None:
     if method not in ("GET", "HEAD", "POST", "OPTIONS"):
         raise Refused(405, "not allowed")
     length = headers.get("content-length")
-    if method == "POST" and path in (UPLOAD, OWN_UPLOAD):
+    if method == "POST" and path in (UPLOAD, *OWN_UPLOADS):
         if length is None or not length.isdigit():
             raise Refused(411, "say how long the file is")
         if int(length) > max(LIMITS.values()) + MB:
@@ -209,7 +210,7 @@ def _with_headers(send: Send, new_secret: str | None) -> Send:
         if message["type"] == "http.response.start":
             extra = dict(HEADERS)
             if new_secret is not None:
-                extra["set-cookie"] = f"{COOKIE}={new_secret}; Path=/; HttpOnly; SameSite=Strict"
+                extra["set-cookie"] = f"{COOKIE}={new_secret}; Path=/; HttpOnly; SameSite=Strict{REMEMBERED}"
             message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in extra.items())]
         await send(message)
 

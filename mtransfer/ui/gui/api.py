@@ -13,6 +13,7 @@ import gradio as gr
 from mtransfer.errors import InputError, MTransferError
 from mtransfer.ui.gui.forms import chosen, recipe_job
 from mtransfer.ui.gui.jobs import RESULT, Cancelled, Job, reason
+from mtransfer.ui.gui.requests import session_of
 from mtransfer.ui.gui.routes import zipped
 from mtransfer.ui.gui.sessions import Session, Thing, look_at, require_suffix
 
@@ -114,31 +115,25 @@ def _chosen(model: str, preset: str, seed: float, prompt: str) -> dict[str, Any]
     return chosen({"preset": preset, "seed": seed, "prompt": prompt}, model)
 
 
-def job_key(request: gr.Request, tab: str) -> str:
-    """Under which a session knows the job of one page's tab."""
-    return f"{request.session_hash}/{tab}"
+def stop(request: gr.Request) -> None:
+    """Stop the jobs that the same program has asked for, running or waiting, and no other's."""
+    for job in _session(request).jobs.values():
+        if job.tab == f"api {request.session_hash}":
+            job.cancel()
 
 
-def stop(request: gr.Request, tab: str) -> None:
-    """Stop the job of a page's tab, running or waiting, and no other."""
-    job = session_of(request).jobs.get(job_key(request, tab))
-    if job is not None:
-        job.cancel()
-
-
-def session_of(request: gr.Request) -> Session:
-    """Whose request this is, as the guard has found."""
+def _session(request: gr.Request) -> Session:
     assert request.request is not None
-    session: Session = request.request.state.session
-    return session
+    return session_of(request.request)
 
 
 def _done(command: str, request: gr.Request, files: dict[str, str], values: dict[str, Any]) -> Made:
-    session = session_of(request)
+    session = _session(request)
     try:
         inputs = {kind: _taken_in(session, path, kind) for kind, path in files.items()}
         job = recipe_job(command, session, inputs, values)
-        session.begin(job_key(request, "api"), job)
+        job.tab = f"api {request.session_hash}"
+        session.begin(job)
         return _made(session, job)
     except Cancelled:
         raise gr.Error("cancelled", print_exception=False) from None

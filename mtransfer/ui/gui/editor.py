@@ -3,7 +3,8 @@
 Sizes are (H, W), points (x, y); motions are in pixels of the photo, whatever size they are shown at.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -27,12 +28,15 @@ from mtransfer.subject.subject import Subject, subject_from_mask
 PREVIEW_SIDE_PX = 256  # at which a drag is answered in some 25 ms of one core
 SETTLED_SIDE_PX = 768  # when nothing is dragged: in some tenths of a second
 PREVIEW_INVERTED_PX = 64  # the motion itself is smooth: see warp.forward_warp
+THREADS = torch.get_num_threads()  # of one operation; a thread that is new takes what another has set last
 LEVELS = 255  # masks are kept as 8-bit pictures, and what is shown is what is kept
-MOST_PINS, FURTHEST_PX = 32, 20000.0
+MOST_PINS, MOST_POSES, FURTHEST_PX = 32, 24, 20000.0
 
 Place = Annotated[float, Field(ge=-FURTHEST_PX, le=FURTHEST_PX)]
 Factor = Annotated[float, Field(ge=0.05, le=20)]
 Pin = tuple[Place, Place, Place, Place]  # x, y, dx, dy
+Turn = Annotated[float, Field(ge=-3600, le=3600)]
+Pose = tuple[Place, Place, Turn, Factor]  # dx, dy, rotate, scale
 Shown = Literal["picture", "flow"]
 
 
@@ -43,16 +47,19 @@ class Motion(BaseModel):
 
     dx: Place = 0.0  # pixels to the right
     dy: Place = 0.0  # and down
-    rotate: Annotated[float, Field(ge=-3600, le=3600)] = 0.0  # degrees, counter-clockwise on screen
+    rotate: Turn = 0.0  # degrees, counter-clockwise on screen
     scale: Factor = 1.0
     sx: Factor = 1.0
     sy: Factor = 1.0
     pins: Annotated[tuple[Pin, ...], Field(max_length=MOST_PINS)] = ()
+    path: Annotated[tuple[Pose, ...], Field(max_length=MOST_POSES)] = ()  # poses of a film on its way, from rest
 
     @property
     def still(self) -> bool:
         """Whether nothing moves."""
-        return self.model_copy(update={"pins": ()}) == Motion() and not any(pin[2] or pin[3] for pin in self.pins)
+        return self.model_copy(update={"pins": (), "path": ()}) == Motion() and not any(
+            pin[2] or pin[3] for pin in self.pins
+        )
 
 
 def edit_motion(motion: Motion, share: float = 1.0) -> EditMotion:
@@ -120,6 +127,21 @@ class Preview:
 
 def preview(stage: Stage, motions: Sequence[Motion], shown: Shown = "picture") -> tuple[FlowField, Preview]:
     """The draft of the objects' motions, or their flow as colour and arrows, and the flow itself."""
+    with one_thread():
+        return _preview(stage, motions, shown)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch in this thread alone: for small pictures, on which several wait for each other more than they work."""
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(THREADS)
+
+
+def _preview(stage: Stage, motions: Sequence[Motion], shown: Shown) -> tuple[FlowField, Preview]:
     field = field_of(stage.subjects, motions, stage.share)
     size = (stage.photo.shape[-2], stage.photo.shape[-1])
     if shown == "flow":

@@ -1,12 +1,9 @@
 """The editor's own addresses under /mtransfer: too quick for a queue, and each for one session alone."""
 
-import io
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
@@ -14,19 +11,17 @@ from starlette.concurrency import run_in_threadpool
 from mtransfer.errors import InputError, MTransferError
 from mtransfer.files import atomic_write
 from mtransfer.media.photo.photo import read_photo
-from mtransfer.subject.prompt import SubjectPrompt
-from mtransfer.subject.segment import segment
-from mtransfer.ui.gui.editor import PREVIEW_SIDE_PX, SETTLED_SIDE_PX, Shown, brushed, preview, set_stage
-from mtransfer.ui.gui.forms import keep_mask, mask_of, scene_of, subjects_of
+from mtransfer.ui.gui.editor import PREVIEW_SIDE_PX, SETTLED_SIDE_PX, Shown, preview, set_stage
+from mtransfer.ui.gui.finding import finding
+from mtransfer.ui.gui.forms import scene_of, subjects_of
 from mtransfer.ui.gui.jobs import INPUTS, RESULT, jpeg
-from mtransfer.ui.gui.sessions import LIMITS, MB, Session, Thing, look_at, require_suffix
+from mtransfer.ui.gui.requests import SHOWN_PX, answered, received, session_of
+from mtransfer.ui.gui.sessions import Session, Thing, look_at
+from mtransfer.ui.gui.working import working
 
 CANVAS = Path(__file__).parent / "canvas"
 SAMPLES = Path(__file__).parents[3] / "samples"
-SHOWN_PX = 1600
-TINT = (255, 0, 170, 110)
-FARTHEST_PX, WIDEST_PX = 1e6, 1000
-router = APIRouter(prefix="/mtransfer")
+router = APIRouter()
 
 
 def add_routes(app: FastAPI) -> None:
@@ -36,20 +31,8 @@ def add_routes(app: FastAPI) -> None:
         return JSONResponse({"error": request.state.session.told(error)}, 400)
 
     app.add_exception_handler(MTransferError, told)
-    app.include_router(router)
-
-
-def _session(request: Request) -> Session:
-    session: Session = request.state.session
-    return session
-
-
-async def _answer(request: Request, make: Callable[[Session, dict[str, Any]], Any]) -> Any:
-    """What `make` makes of the session and the request's object, in a thread."""
-    values = await request.json()
-    if not isinstance(values, dict):
-        raise InputError("a JSON object is needed")
-    return await run_in_threadpool(make, _session(request), values)
+    for each in (router, finding, working):
+        app.include_router(each, prefix="/mtransfer")
 
 
 @router.get("/canvas/{name}")
@@ -62,18 +45,10 @@ def canvas(name: str) -> Response:
 @router.post("/upload")
 async def upload(request: Request, kind: str, name: str) -> dict[str, Any]:
     """A photo or a clip, as it is in the body; what it turned out to be."""
-    session = _session(request)
-    if kind not in LIMITS:
+    session = session_of(request)
+    if kind not in ("photo", "clip"):
         raise InputError(f"{kind}: photo or clip")
-    require_suffix(name, kind)
-    length = int(request.headers["content-length"])
-    if length > LIMITS[kind]:
-        raise InputError(f"{name}: has {length // MB} MB; a {kind} may have {LIMITS[kind] // MB} MB")
-    await run_in_threadpool(session.require_room, length)
-    handle, path = session.place(name)
-    with path.open("wb") as file:
-        async for chunk in request.stream():
-            file.write(chunk)
+    handle, path = await received(request, kind, name)
     return (await run_in_threadpool(_looked_at, session, handle, path, kind)).facts
 
 
@@ -107,13 +82,13 @@ async def sample(request: Request) -> dict[str, Any]:
         path.write_bytes(content)
         return _looked_at(session, handle, path, str(kind)).facts
 
-    return dict(await _answer(request, make))
+    return dict(await answered(request, make))
 
 
 @router.get("/photo/{name}")
 def photo(request: Request, name: str) -> Response:
     """A photo as the page shows it: upright, no longer than a screen."""
-    image = read_photo(_session(request).find(name, "photo").path).image
+    image = read_photo(session_of(request).find(name, "photo").path).image
     return Response(jpeg(image, SHOWN_PX, 92), media_type="image/jpeg")
 
 
@@ -122,70 +97,10 @@ def clip_frame(request: Request, name: str, frame: int) -> Response:
     """A frame of a clip."""
     from mtransfer.media.video import ClipReader
 
-    reader = ClipReader(_session(request).find(name, "clip").path)
+    reader = ClipReader(session_of(request).find(name, "clip").path)
     found = reader.clip
     index = min(max(frame, 0), found.frame_count - 1)
     return Response(jpeg(reader.read([index], long_side=min(640, max(found.size)))[0]), media_type="image/jpeg")
-
-
-@router.post("/select")
-async def select(request: Request) -> dict[str, Any]:
-    """The object at a point or in a box of a photo, or the one that stands out: {"photo", "at": "x,y" | "auto"}.
-
-    With {"mask", "how": "add" | "remove"}: that mask with the object, or without it.
-    """
-
-    def make(session: Session, values: dict[str, Any]) -> dict[str, Any]:
-        name, at = str(values.get("photo")), str(values.get("at", "auto"))
-        found = read_photo(session.find(name, "photo").path)
-        if at != "auto" and SubjectPrompt.parse(at).kind not in ("point", "box"):
-            raise InputError(f"{at}: a point x,y or a box x0,y0,x1,y1")
-        try:
-            subject = segment(found.image, at, found.alpha, flag="selected")
-        except InputError as error:  # whose picture of a guess lies on the server
-            raise InputError(str(error).partition(" (see ")[0]) from None
-        mask, how = subject.mask, values.get("how", "new")
-        if how != "new":
-            begun = mask_of(session, str(values.get("mask")), found.image)
-            mask = torch.maximum(begun, mask) if how == "add" else torch.minimum(begun, 1 - mask)
-        return keep_mask(session, mask, name).facts
-
-    return dict(await _answer(request, make))
-
-
-@router.post("/brush")
-async def brush(request: Request) -> dict[str, Any]:
-    """A stroke: {"photo", "mask" or null, "points": [[x, y]], "radius", "add"}; the new mask."""
-
-    def make(session: Session, values: dict[str, Any]) -> dict[str, Any]:
-        name = str(values.get("photo"))
-        image = read_photo(session.find(name, "photo").path).image
-        begun = torch.zeros_like(image[:1]) if not values.get("mask") else mask_of(session, values["mask"], image)
-        try:
-            points = [(float(x), float(y)) for x, y in values["points"]][:10000]
-            radius = float(values["radius"])
-        except (KeyError, TypeError, ValueError):
-            raise InputError("a stroke needs points and a radius") from None
-        if not all(abs(number) <= FARTHEST_PX for point in points for number in point) or not 0 <= radius <= WIDEST_PX:
-            raise InputError(f"a stroke needs points in the photo and a radius of at most {WIDEST_PX} px")
-        return keep_mask(session, brushed(begun, points, radius, add=bool(values.get("add"))), name).facts
-
-    return dict(await _answer(request, make))
-
-
-@router.get("/mask/{name}")
-def mask(request: Request, name: str) -> Response:
-    """A mask as a tint to lay over the photo."""
-    from PIL import Image
-
-    with Image.open(_session(request).find(name, "mask").path) as picture:
-        level = picture.convert("L")
-    level.thumbnail((SHOWN_PX, SHOWN_PX))
-    tint = Image.new("RGBA", level.size, TINT[:3])
-    tint.putalpha(level.point([round(value * TINT[3] / 255) for value in range(256)]))
-    content = io.BytesIO()
-    tint.save(content, "png", compress_level=1)
-    return Response(content.getvalue(), media_type="image/png")
 
 
 @router.post("/preview")
@@ -211,7 +126,7 @@ async def live(request: Request) -> Response:
             headers={"x-box": ",".join(map(str, box)), "x-size": size, "cache-control": "no-store"},
         )
 
-    answer: Response = await _answer(request, make)
+    answer: Response = await answered(request, make)
     return answer
 
 
@@ -222,24 +137,24 @@ def _stage(session: Session, scene: Any, side_px: int) -> Any:
 
 @router.get("/things/{name}")
 def thing(request: Request, name: str) -> dict[str, Any]:
-    """What a photo or mask of this session is."""
-    found = _session(request).things.get(name)
-    if found is None or found.kind not in ("photo", "mask"):
-        raise InputError("it is here no longer; choose the photo again")
+    """What a photo, clip or mask of this session is."""
+    found = session_of(request).things.get(name)
+    if found is None or found.kind not in ("photo", "clip", "mask"):
+        raise InputError("it is here no longer; choose it again")
     return found.facts
 
 
 @router.get("/runs")
 def runs(request: Request) -> list[dict[str, Any]]:
     """What this session has made, the newest first."""
-    things = list(_session(request).things.values())
+    things = list(session_of(request).things.values())
     return [thing.facts for thing in reversed(things) if thing.kind == "run"]
 
 
 @router.get("/run/{name}/recipe.zip")
 def recipe_folder(request: Request, name: str) -> Response:
     """The recipe and its inputs: what `mtransfer run` takes."""
-    run = _session(request).find(name, "run")
+    run = session_of(request).find(name, "run")
     path = zipped(run)
     return FileResponse(path, media_type="application/zip", filename=f"{Path(run.facts['of']).stem}-recipe.zip")
 
@@ -247,7 +162,7 @@ def recipe_folder(request: Request, name: str) -> Response:
 @router.get("/run/{name}/{file}")
 def result(request: Request, name: str, file: str) -> Response:
     """A file of a result."""
-    run = _session(request).find(name, "run")
+    run = session_of(request).find(name, "run")
     if file not in run.facts["files"]:
         return Response(status_code=404)
     return FileResponse(run.path / RESULT / file)

@@ -1,18 +1,24 @@
 """What each visitor of the editor has on the server: a folder of their own, and names for what lies in it.
 
-A page never says a path: it says the name of a thing, and only names of the visitor's own session are known.
+A page never says a path: it says the name of a thing, and only names of the visitor's own session are known. What a
+session has is noted in its folder, so that a server that is started again on it knows it still.
 """
 
+import contextlib
 import hashlib
+import json
+import re
 import secrets
 import shutil
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mtransfer.errors import InputError
+from mtransfer.files import atomic_write
 from mtransfer.media.clip_formats import CLIP_SUFFIXES
 from mtransfer.media.photo.formats import PHOTO_SUFFIXES
 
@@ -21,10 +27,14 @@ SUFFIXES = {
     "photo": PHOTO_SUFFIXES,
     "clip": CLIP_SUFFIXES,
 }
-LIMITS = {"photo": 64 * MB, "clip": 512 * MB}
+SUFFIXES["mask"] = PHOTO_SUFFIXES
+LIMITS = {"photo": 64 * MB, "clip": 512 * MB, "mask": 64 * MB}
 MOST_IN_ALL = 2048 * MB  # of one session
 MOST_SESSIONS = 256
 STAGES_KEPT = 8
+ENDED_KEPT = 8  # jobs
+DIGEST = re.compile("[0-9a-f]{32}")
+NOTE, DESK, ASKED = "thing.json", "desk.json", "asked.json"
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,7 @@ class Session:
     things: dict[str, Thing] = field(default_factory=dict)
     stages: "OrderedDict[tuple[str, ...], Any]" = field(default_factory=OrderedDict)
     lock: Any = field(default_factory=threading.Lock)
-    jobs: dict[str, Any] = field(default_factory=dict)  # those under way, by page and tab
+    jobs: dict[str, Any] = field(default_factory=dict)  # those of this run of the server, by name
     shared: set[Path] = field(default_factory=set)  # files that Gradio keeps elsewhere
     hashes: set[str] = field(default_factory=set)  # Gradio's own names of this session
 
@@ -57,15 +67,50 @@ class Session:
         home.mkdir(parents=True)
         return name, home / (bare.lstrip(".")[-80:] or "file")
 
-    def begin(self, key: str, job: Any) -> None:
-        """Make a job known by its page and tab; what has ended is forgotten."""
+    def begin(self, job: Any) -> None:
+        """Make a job known; of those that have ended the last few are."""
         with self.lock:
-            self.jobs = {known: each for known, each in self.jobs.items() if not each.ended} | {key: job}
+            ended = [name for name, each in self.jobs.items() if each.ended]
+            self.jobs = {name: each for name, each in self.jobs.items() if name not in ended[:-ENDED_KEPT]}
+            self.jobs[job.name] = job
 
     def keep(self, thing: Thing) -> Thing:
-        """Make a thing known."""
+        """Make a thing known, and note it."""
+        path = str(thing.path.relative_to(self.folder))
+        note = {"at": time.time_ns(), "name": thing.name, "kind": thing.kind, "path": path, "facts": thing.facts}
+        _write(self.folder / thing.name / NOTE, note)
         self.things[thing.name] = thing
         return thing
+
+    def recall(self) -> None:
+        """Know again what is noted in the folder."""
+        notes = sorted((_read(path) for path in self.folder.glob(f"*/{NOTE}")), key=lambda note: note.get("at", 0))
+        for note in notes:
+            with contextlib.suppress(KeyError):
+                path = self.folder / note["path"]
+                self.things[note["name"]] = Thing(note["name"], note["kind"], path, note["facts"])
+
+    @property
+    def desk(self) -> dict[str, Any]:
+        """What stands in each tab of the page, as the page last said."""
+        return _read(self.folder / DESK)
+
+    def put_on_desk(self, tab: str, state: Any) -> None:
+        """Note what stands in a tab."""
+        with self.lock:
+            _write(self.folder / DESK, {**self.desk, tab: state})
+
+    def asked(self, name: str, asked: dict[str, Any]) -> None:
+        """Note what a job was asked, until it has ended."""
+        _write(self.folder / name / ASKED, asked)
+
+    def unfinished(self) -> list[dict[str, Any]]:
+        """What jobs were asked that had not ended when the server did; each is told once."""
+        found = sorted(self.folder.glob(f"*/{ASKED}"), key=lambda path: path.stat().st_mtime_ns)
+        asked = [_read(path) for path in found]
+        for path in found:
+            shutil.rmtree(path.parent)
+        return asked
 
     def find(self, name: Any, kind: str) -> Thing:
         """The thing of that name and kind. Raises InputError for one that this session does not have."""
@@ -108,13 +153,9 @@ class Session:
         if self.used_bytes() + size > MOST_IN_ALL:
             raise InputError(f"this session already holds {MOST_IN_ALL // MB} MB; reload the page to start another")
 
-    def told(self, error: Exception) -> str:
-        """An error's line without where the server keeps things."""
-        text = str(error)
-        homes = {str(thing.path.parent) for thing in self.things.values()} | {str(self.folder)}
-        for home in sorted(homes, reverse=True):  # what lies in another first
-            text = text.replace(f"{home}/", "")
-        return text
+    def told(self, line: object) -> str:
+        """A line, or an error's, without where the server keeps things."""
+        return re.sub(rf"{re.escape(str(self.folder))}/(?:[\w-]+/)*", "", str(line))
 
 
 class Sessions:
@@ -124,6 +165,17 @@ class Sessions:
         self.root = root
         self._by_digest: OrderedDict[str, Session] = OrderedDict()
         self._lock = threading.Lock()
+        root.mkdir(parents=True, exist_ok=True)
+        known = [path for path in root.iterdir() if path.is_dir() and DIGEST.fullmatch(path.name)]
+        for path in sorted(known, key=lambda path: path.stat().st_mtime_ns):
+            session = self._by_digest[path.name] = Session(path)
+            session.recall()
+
+    @property
+    def all(self) -> list[Session]:
+        """Every session, who was idle for longest first."""
+        with self._lock:
+            return list(self._by_digest.values())
 
     def of(self, secret: str) -> Session:
         """The session of a secret, new or known."""
@@ -144,6 +196,20 @@ class Sessions:
         """Whose Gradio session that is."""
         with self._lock:
             return next((one for one in self._by_digest.values() if session_hash in one.hashes), None)
+
+
+def _write(path: Path, values: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(values), encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def require_suffix(file_name: str, kind: str) -> None:

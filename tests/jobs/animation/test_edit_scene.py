@@ -30,6 +30,16 @@ def scene(**options: object) -> EditScene:
     return read_edit_scene(**{"photo": "photo.png", "subject": "mask.png", "preset": "draft", **options})
 
 
+def test_a_film_goes_through_its_poses_and_ends_at_the_edit() -> None:
+    there = scene(translate="20,0", via=("0,-30", "20,-30,0,1.2"), frames=4, ease="linear", strength=0.5)
+    middles = [mean_flow(there, index) for index in range(4)]
+    assert middles == [pytest.approx(xy, abs=0.1) for xy in ((0, 0), (0, -15), (10, -15), (10, 0))]
+
+
+def mean_flow(film: EditScene, index: int) -> list[float]:
+    return film.moved(index).flow[0][:, film.mask[0, 0] > 0].mean(dim=1).tolist()
+
+
 def test_the_command_writes_every_file_and_can_be_run_again(home, capsys) -> None:
     words = ["--translate", "24,6", "--frames", "5", "--loop", "pingpong", "--fps", "10", *DRAFT]
     ended = command(capsys, "animate-edit", "photo.png", "-o", "out", "--json", *words)

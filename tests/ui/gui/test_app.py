@@ -19,20 +19,23 @@ import gradio_client
 import httpx
 import numpy as np
 import pytest
+import starlette.requests
 import torch
 from command_line import command
 from gui_server import uploaded, visitor
-from pictures import CENTRE_XY, disc_photo, save_clip, save_picture
+from pictures import CENTRE_XY, disc, disc_photo, save_clip, save_picture
 from PIL import Image
 
 from mtransfer.errors import InputError
+from mtransfer.interruption import checked_by
+from mtransfer.subject.segment import segment
 from mtransfer.ui.gui import jobs, sessions
 from mtransfer.ui.gui.access import COOKIE, UPLOAD, Guard
 from mtransfer.ui.gui.api import stop
-from mtransfer.ui.gui.app import finished
-from mtransfer.ui.gui.forms import edit_job, recipe_job, scene_of
-from mtransfer.ui.gui.jobs import Cancelled
-from mtransfer.ui.gui.sessions import Session, Sessions
+from mtransfer.ui.gui.forms import clip_job, edit_job, keep_mask, recipe_job, scene_of
+from mtransfer.ui.gui.jobs import Cancelled, Job
+from mtransfer.ui.gui.sessions import Session, Sessions, look_at
+from mtransfer.ui.gui.working import resume
 
 AT = f"{CENTRE_XY[0]},{CENTRE_XY[1]}"
 TWO_GB = 2 * 2**30
@@ -356,16 +359,13 @@ def test_the_exported_folder_makes_the_same_image(url, photo, tmp_path, capsys) 
 @pytest.fixture
 def session(tmp_path, photo):
     """A session with a photo and a mask in it, and no server."""
-    from mtransfer.ui.gui.forms import keep_mask
-    from mtransfer.ui.gui.sessions import look_at
-
     one = Session(tmp_path / "session")
     name, path = one.place("disc.png")
     path.write_bytes(photo.read_bytes())
     look_at(one, name, path, "photo")
     mask = torch.zeros(1, 160, 160)
     mask[:, 50:110, 40:100] = 1
-    kept = keep_mask(one, mask, name)
+    kept = keep_mask(one, mask, {"photo": name})
     return SimpleNamespace(
         own=one, photo=name, state={"photo": name, "objects": [{"mask": kept.name, "motion": {"dx": 9}}]}
     )
@@ -373,14 +373,18 @@ def session(tmp_path, photo):
 
 def test_a_job_tells_how_far_it_is_and_shows_the_picture(session, monkeypatch) -> None:
     monkeypatch.setattr(jobs, "SEEN_EVERY_S", 0.0)
-    monkeypatch.setattr(jobs, "TOLD_EVERY_S", 0.0)
+    monkeypatch.setattr(jobs, "TOLD_EVERY_S", 0.002)
     options = {"model": "embedded", "sampler": {"steps": 16, "window": (0, 1)}}
-    told = list(edit_job(session.own, session.state, options).follow())
-    steps = [each for each in told if each.stage == "sample" and each.done]
+    job, shares = edit_job(session.own, session.state, options), []
+    told = [(each, shares.append(job.snapshot()["share"])) for each in job.follow()]
+    steps = [each for each, _ in told if each.stage == "sample" and each.done]
     assert [each.done for each in steps][-1] == steps[-1].total == 4
     assert all(each.energy is not None and each.energy > 0 for each in steps)
     assert steps[1].left_s is not None
-    assert steps[-1].picture.startswith("data:image/jpeg;base64,")
+    assert steps[-1].picture.startswith(b"\xff\xd8")
+    assert shares == sorted(shares)
+    assert len({round(share, 2) for share in shares}) > 6
+    assert session.own.things[job.name].facts["save_as"] == "disc-edit.png"
 
 
 def _wait_until(holds: Callable[[], bool], most_s: float = 60.0) -> None:
@@ -390,46 +394,75 @@ def _wait_until(holds: Callable[[], bool], most_s: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-def test_a_job_that_waits_for_another_is_cancelled_at_once_and_the_other_goes_on(session) -> None:
-    waiting = edit_job(session.own, session.state, {"model": "embedded", "preset": "draft"})
-    with jobs.AT_WORK:  # another's job
-        told = waiting.follow()
-        threading.Timer(0.2, waiting.cancel).start()
-        begun_s = time.monotonic()
-        with pytest.raises(Cancelled):
-            list(told)
-        assert time.monotonic() - begun_s < 0.2 + 0.3
-        _wait_until(lambda: waiting.ended, 1.0)
-        assert jobs.AT_WORK.locked()
-    assert not waiting.home.exists()
+def test_jobs_wait_in_line_and_who_is_cancelled_leaves_it_at_once(session) -> None:
+    first, second = (edit_job(session.own, session.state, {"model": "embedded", "preset": "draft"}) for _ in "ab")
+    with jobs.LINE.turn(session, lambda: None):  # another's job
+        for job in (first, second):
+            session.own.begin(job)
+            job.start()
+            _wait_until(lambda job=job: jobs.LINE.ahead(job) > 0)
+        assert [job.snapshot()["ahead"] for job in (first, second)] == [1, 2]
+        first.cancel()
+        _wait_until(lambda: first.ended, 1.0)
+        assert (first.state, second.state, jobs.LINE.ahead(second)) == ("cancelled", "waiting", 1)
+    _wait_until(lambda: second.ended)
+    assert (second.state, first.home.exists()) == ("done", False)
 
 
-def test_a_page_cancels_its_own_tabs_job_and_no_other(session) -> None:
+@pytest.mark.parametrize("stage", ["prepare", "photo", "warp", "measure"])
+def test_a_job_is_stopped_within_its_stages_too(session, stage, monkeypatch) -> None:
+    job = edit_job(session.own, session.state, {"model": "embedded", "preset": "draft"})
+    looks: list[str] = []
+
+    def check() -> None:
+        if job.now.stage == stage:
+            looks.append(stage)
+            if len(looks) == 3:
+                job.cancel()
+        Job._check(job)
+
+    monkeypatch.setattr(job, "_check", check)
+    with pytest.raises(Cancelled):
+        list(job.follow())
+    _wait_until(lambda: job.ended)
+    assert len(looks) >= 3
+    assert job.now.stage == stage
+
+
+def test_what_is_asked_of_the_finder_is_stopped_between_its_nets() -> None:
+    looks: list[int] = []
+    with checked_by(lambda: looks.append(1)):
+        segment(disc_photo(), "80.4,80.2")
+    assert len(looks) >= 3
+
+
+def test_a_program_cancels_its_own_jobs_and_no_others(session) -> None:
     stopped: list[str] = []
-    for key in ("one/edit", "one/transfer", "two/edit"):
-        session.own.jobs[key] = SimpleNamespace(cancel=functools.partial(stopped.append, key), ended=False)
-    inner = SimpleNamespace(state=SimpleNamespace(session=session.own))
-    request = gradio.Request(request=inner, session_hash="one")
-    stop(request, "edit")
-    stop(request, "animate")
-    assert stopped == ["one/edit"]
+    for tab in ("api one", "api two", "edit"):
+        session.own.jobs[tab] = SimpleNamespace(cancel=functools.partial(stopped.append, tab), ended=False, tab=tab)
+    inner = starlette.requests.Request({"type": "http", "state": {"session": session.own}})
+    stop(gradio.Request(request=inner, session_hash="one"))
+    assert stopped == ["api one"]
 
 
-def test_a_result_is_saved_under_the_photos_name() -> None:
-    facts = {"id": "1", "shown": "edited.png", "files": [], "photo": "2", "metrics": {}, "seconds": {"warp": 1.0}}
-    assert "download='fish-edit.png'" in finished({**facts, "of": "fish.jpg", "kind": "edit"})
-    assert "download='b c-animate.mp4'" in finished(
-        {**facts, "of": "a.mov and b c.jpg", "kind": "animate", "shown": "animation.mp4"}
-    )
+@pytest.mark.parametrize(
+    ("of", "kind", "shown", "name"),
+    [
+        ("fish.jpg", "edit", "edited.png", "fish-edit.png"),
+        ("a.mov and b c.jpg", "animate", "animation.mp4", "b c-animate.mp4"),
+    ],
+)
+def test_a_result_is_saved_under_the_photos_name(of, kind, shown, name) -> None:
+    assert jobs.save_name(of, kind, shown) == name
 
 
-def test_a_cancelled_job_stops_at_its_next_step_and_leaves_nothing(session) -> None:
+def test_a_cancelled_job_leaves_nothing(session) -> None:
     job = edit_job(session.own, session.state, {"model": "embedded"})
     done = []
 
     def listen() -> None:
         for progress in job.follow():
-            if progress.stage == "sample" and progress.done:
+            if progress.stage == "sample":
                 job.cancel()
                 done.append(progress.done)
 
@@ -439,6 +472,55 @@ def test_a_cancelled_job_stops_at_its_next_step_and_leaves_nothing(session) -> N
     assert len(done) <= 2
     assert not job.home.exists()
     assert not [thing for thing in session.own.things.values() if thing.kind == "run"]
+
+
+def test_a_server_started_again_knows_what_was_there_and_does_what_was_under_way(tmp_path, photo) -> None:
+    session = Sessions(tmp_path / "data").of("s" * 32)
+    name, path = session.place("disc.png")
+    path.write_bytes(photo.read_bytes())
+    look_at(session, name, path, "photo")
+    mask = keep_mask(session, disc()[None], {"photo": name})
+    state = {"photo": name, "objects": [{"mask": mask.name, "motion": {"dx": 9}}]}
+    session.put_on_desk("edit", state)
+    asked = {"tab": "edit", "state": state, "options": {"preset": "draft"}, "film": "picture"}
+    session.asked(session.place("edit")[0], asked)
+    again = Sessions(tmp_path / "data")
+    resume(again, "embedded")
+    known = again.of("s" * 32)
+    assert known.things == {name: session.things[name], mask.name: mask}
+    assert known.desk == {"edit": state}
+    (job,) = known.jobs.values()
+    _wait_until(lambda: job.ended)
+    assert job.state == "done"
+    assert known.unfinished() == []
+    assert list(Sessions(tmp_path / "data").of("s" * 32).things) == [name, mask.name, job.name]
+
+
+def test_a_film_goes_along_the_path_of_one_object(session) -> None:
+    scene = session.state["objects"][0]
+    scene["motion"] = {"dx": 9, "rotate": 20, "path": [(0, -9, 0, 1), (9, -9, 10, 1.1)]}
+    options = {"model": "embedded", "preset": "draft"}
+    recipe = edit_job(session.own, session.state, options, "film")._prepare()
+    assert (recipe.via, recipe.translate, recipe.rotate) == (("0.0,-9.0,0.0,1.0", "9.0,-9.0,10.0,1.1"), "9.0,0.0", 20)
+    assert recipe.flow is None
+    session.state["objects"].append({"mask": scene["mask"], "motion": {"dx": 1}})
+    with pytest.raises(InputError, match="one object alone"):
+        edit_job(session.own, session.state, options, "film")
+
+
+def test_marks_are_what_moves_and_the_clips_belongs_to_its_frame(session) -> None:
+    own = session.own
+    name, path = own.place("clip.mp4")
+    save_clip(path)
+    look_at(own, name, path, "clip")
+    pictures = {"photo": session.photo}, {"clip": name, "frame": 3}
+    marks = [keep_mask(own, disc()[None], each).name for each in pictures]
+    state = {"clip": name, "photo": session.photo, "photo_mark": marks[0], "clip_mark": marks[1], "pair": "0:5"}
+    job = clip_job("transfer", own, state, {"model": "embedded", "preset": "draft"})
+    recipe = job._prepare()
+    assert (recipe.clip_subject_at, recipe.subject.endswith("photo-mask.png#grey")) == ("3", True)
+    assert list(job.follow())
+    assert job.state == "done"
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,15 @@
 // What this visitor has made: before and after, figures, the recipe folder, and back into the editor.
 
+import { make } from "/mtransfer/canvas/elements.js";
+import { lines } from "/mtransfer/canvas/jobs.js";
 import { get } from "/mtransfer/canvas/net.js";
-
-const make = (tag, given = {}, ...children) => {
-  const element = Object.assign(document.createElement(tag), given);
-  element.append(...children);
-  return element;
-};
 
 const figure = (value) => typeof value === "number" ? value.toFixed(2) : "—";
 
 function table(run) {
-  const { metrics } = run, share = metrics.moved_as_asked;
+  const { metrics } = run;
   const rows = [
-    ["moved as asked", typeof share === "number"
-      ? `${Math.round(100 * share)} % of the subject within ${Math.round(metrics.moved_within_px)} px` : "cannot be measured"],
+    ["moved as asked", run.moved],
     ["background", metrics.background_psnr_db === undefined ? "—"
       : metrics.background_psnr_db === null ? "untouched" : `${figure(metrics.background_psnr_db)} dB`],
     ["made in", `${figure(Object.values(run.seconds).reduce((sum, each) => sum + each, 0))} s, preset ${run.preset}, seed ${run.seed}`],
@@ -36,7 +31,7 @@ function card(run) {
   const base = `/mtransfer/run/${run.id}`;
   const row = make("div", { className: "mt-row" },
     make("a", { href: `${base}/recipe.zip`, download: "", textContent: "Recipe folder" }),
-    make("a", { href: `${base}/${run.shown}`, download: "", textContent: "Result" }));
+    make("a", { href: `${base}/${run.shown}`, download: run.save_as, textContent: "Result" }));
   if (run.scene) {
     const again = make("button", { type: "button", textContent: "Open in the editor" });
     again.onclick = async () => {
@@ -46,9 +41,7 @@ function card(run) {
     row.append(again);
   }
   const title = make("p", { textContent: `${run.kind}: ${run.of}` });
-  const whole = make("div", { className: "mt-run-card" }, title, compared(run), table(run), row);
-  whole.dataset.run = run.id;
-  return whole;
+  return make("div", { className: "mt-run-card", data: { run: run.id } }, title, compared(run), table(run), lines(run.lines), row);
 }
 
 export function start(element) {

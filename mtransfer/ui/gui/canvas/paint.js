@@ -1,13 +1,14 @@
 // What the canvas shows: the photo, its live preview, the object's outline, handles and pins.
 
-import { forward, handles, outline, pinPlaces } from "/mtransfer/canvas/shape.js";
+import { forward, handles, middle, outline, pinPlaces, way } from "/mtransfer/canvas/shape.js";
 
 const INK = "#ff00aa", PAPER = "#ffffff";
 
-export function paint(canvas, look) {
-  const { photo } = look, context = canvas.getContext("2d");
-  const scale = canvas.width / photo.width;
-  context.setTransform(scale, 0, 0, scale, 0, 0);
+export function paint(view, look) {
+  const { photo } = look, { canvas } = view, context = canvas.getContext("2d");
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  view.onto(context);
   context.drawImage(photo.picture, 0, 0, photo.width, photo.height);
   if (look.before) return;
   if (look.made) {
@@ -15,19 +16,21 @@ export function paint(canvas, look) {
     const kx = photo.width / width, ky = photo.height / height;
     context.drawImage(look.made.bitmap, x * kx, y * ky, w * kx, h * ky);
   }
-  if (look.tinted) look.objects.forEach((object) => tint(context, object, photo, scale));
+  if (look.tinted) look.objects.forEach((object) => tint(context, object, photo));
   if (look.box) { context.strokeStyle = INK; context.lineWidth = look.unit; context.strokeRect(...look.box); }
+  if (look.cross) cross(context, look.cross, look.unit);
   for (const each of look.strokes) stroke(context, each.points, each.radius);
   if (look.ring) ring(context, look.ring, look);
   look.objects.forEach((object, index) => frame(context, object, look, index === look.active));
+  look.objects.forEach((object) => { if (object.motion.path.length) path(context, way(object), look.unit); });
+  if (look.label) label(context, look);
 }
 
-function tint(context, object, photo, scale) {
+function tint(context, object, photo) {
   const image = object.mask.picture;
   if (!image) return;
   const [ax, ay] = forward(object, [0, 0]), [bx, by] = forward(object, [1, 0]), [cx, cy] = forward(object, [0, 1]);
   context.save();
-  context.setTransform(scale, 0, 0, scale, 0, 0);
   context.transform(bx - ax, by - ay, cx - ax, cy - ay, ax, ay);
   context.drawImage(image, 0, 0, photo.width, photo.height);
   context.restore();
@@ -43,6 +46,35 @@ function stroke(context, points, radius) {
   if (points.length === 1) context.lineTo(points[0][0] + 0.01, points[0][1]);
   context.stroke();
   context.restore();
+}
+
+function path(context, points, unit) {
+  points.slice(1).forEach((point, index) => line(context, points[index], point, 2 * unit));
+  for (const point of points) dot(context, point, 3, unit, true);
+}
+
+function cross(context, [x, y], unit) {
+  for (const [dx, dy] of [[14 * unit, 0], [0, 14 * unit]]) {
+    context.strokeStyle = PAPER;
+    context.lineWidth = 4 * unit;
+    context.beginPath();
+    context.moveTo(x - dx, y - dy);
+    context.lineTo(x + dx, y + dy);
+    context.stroke();
+    line(context, [x - dx, y - dy], [x + dx, y + dy], 2 * unit);
+  }
+}
+
+// What a drag has come to, in words beside the object.
+function label(context, { label: words, objects, active, unit }) {
+  const [x, y] = middle(objects[active]), size = 14 * unit;
+  context.font = `600 ${size}px system-ui, sans-serif`;
+  context.textAlign = "center";
+  context.lineWidth = 4 * unit;
+  context.strokeStyle = PAPER;
+  context.strokeText(words, x, y + size / 3);
+  context.fillStyle = "#c2007e";
+  context.fillText(words, x, y + size / 3);
 }
 
 function ring(context, [x, y], { radius, unit }) {
