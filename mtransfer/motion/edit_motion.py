@@ -24,7 +24,7 @@ from mtransfer.subject.subject import Subject, subject_from_mask
 UNKNOWN = 0.01  # a confidence below this vouches for nothing
 STILL_PX, STILL, FASTEST = 0.5, 0.08, 0.99  # motion of ground that stands still; of the fastest, but for outliers
 GROUND, SPECK = 0.3, 0.02  # of the picture, that must be such ground; of what moves, that is no part of it alone
-TORN, RIM_PX = 0.7, 2  # pixels of motion from one pixel to the next; how far around such a place flow is not believed
+TORN, RIM_PX = 1.0, 2  # pixels of motion a pixel, more than rounding makes; how far around it flow is not believed
 COARSE = "flow: its region misses the photo's edges, so it is drawn to them; --set sampler.snap_mask=false keeps it"
 
 
@@ -82,10 +82,11 @@ def _told_by(field: FlowField, photo: Float[Tensor, "3 H W"], *, snaps: bool) ->
     if mask is None:
         return region, field
     tell(COARSE)
-    known = ((mask > 0.5) & (region > 0) & ~torn(moving)[0] & (field.confidence[0] > UNKNOWN)).to(moving)[None]
-    if is_frame and bool(known.any()):
-        moving = limit_stretch(fill_motion(moving, known), mask)
-    return mask, FlowField(moving, known)
+    known = ((mask > 0.5) & (region > 0) & (field.confidence[0] > UNKNOWN))[None]
+    if is_frame and bool((known & ~torn(moving)).any()):
+        known = known & ~torn(moving)
+        moving = limit_stretch(fill_motion(moving, known.to(moving)), mask)
+    return mask, FlowField(moving, known.to(moving))
 
 
 def without_still_ground(flow: Float[Tensor, "1 2 H W"]) -> Float[Tensor, "1 2 H W"]:
