@@ -77,9 +77,9 @@ def build(arch: str, side: int, device: torch.device, dtype: torch.dtype, repeat
     name = "embedded" if arch == "embedded" else "raft_large"
     fast = SamplerSettings.from_preset("fast")
     if arch == "embedded":
-        guide = load_flow_model(name, fast.flow_updates, fast.flow_levels, device)
+        guide = load_flow_model(name, fast.flow_updates, fast.flow_levels, device, dtype)
     else:
-        guide = FlowNet(build_raft(name, None), fast.flow_updates).to(device)
+        guide = FlowNet(build_raft(name, None), fast.flow_updates, dtype=dtype).to(device)
     assert isinstance(guide, FlowNet)
     photo = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
     mask = torch.zeros(1, 1, side, side, device=device)

@@ -26,18 +26,23 @@ EMBEDDED_SIDE_PX, LARGE_SIDE_PX = 256, 512  # the long side at which the embedde
 
 
 @lru_cache(maxsize=2)
-def load_flow_model(name: str, updates: int, levels: int, device: torch.device) -> "FlowNet | DisFlow":
-    """A flow estimator: auto | embedded | raft_large | raft_small | dis. Raises ModelError when weights are missing."""
+def load_flow_model(
+    name: str, updates: int, levels: int, device: torch.device, dtype: torch.dtype = torch.float32
+) -> "FlowNet | DisFlow":
+    """A flow estimator: auto | embedded | raft_large | raft_small | dis; a RAFT may be rounded to `dtype`.
+
+    Raises ModelError when weights are missing.
+    """
     if name == "dis":
         return DisFlow()
     from mtransfer.flow.raft import BUILDERS, FlowNet, build_raft
 
     name = resolve_flow_model(name)
     if name == "embedded":
-        return FlowNet(build_raft("embedded", _existing(EMBEDDED_FLOW)), updates, levels).to(device)
+        return FlowNet(build_raft("embedded", _existing(EMBEDDED_FLOW)), updates, levels, dtype).to(device)
     if name not in BUILDERS:
         raise InputError(f"--flow-model {name}: use auto, embedded, raft_large, raft_small or dis")
-    return FlowNet(build_raft(name, _checkpoint(name)), updates, levels).to(device)
+    return FlowNet(build_raft(name, _checkpoint(name)), updates, levels, dtype).to(device)
 
 
 def load_judge(name: str, device: torch.device) -> "FlowNet | DisFlow":

@@ -1,13 +1,15 @@
 """RAFT taken apart: what depends on the source alone is computed once, and a finer size starts from a coarser one.
 
 The submodules are torchvision's; the update loop is ours, because torchvision's `forward` neither keeps the source's
-features nor takes a first guess. Teed and Deng, RAFT, ECCV 2020.
+features nor takes a first guess. In half precision, as in the authors' mixed one, encoders and updates are halved;
+correlations and positions stay float32. Teed and Deng, RAFT, ECCV 2020.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +47,10 @@ class SourceFeatures:
     features: Tensor  # [B,C,H/8,W/8]
     hidden: Tensor  # [B,D,H/8,W/8]
     units: list[Unit]  # that carry the hidden state on
+
+    def to(self, dtype: torch.dtype) -> Self:
+        """The same with what is updated in another precision; correlations keep theirs."""
+        return type(self)(self.features, self.hidden.to(dtype), [unit.to(dtype) for unit in self.units])
 
 
 def build_raft(name: str, weights: Path | None) -> RAFT:
@@ -92,25 +98,29 @@ def refine(
 
 
 def _upsampled(net: RAFT, hidden: Tensor, cells: Tensor) -> Tensor:
-    return upsample_flow(flow=cells, up_mask=None if net.mask_predictor is None else net.mask_predictor(hidden))
+    mask = None if net.mask_predictor is None else net.mask_predictor(hidden).to(cells)
+    return upsample_flow(flow=cells, up_mask=mask)
 
 
 def _states(
     net: RAFT, source: SourceFeatures, image: Tensor, updates: int, start: Tensor | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Hidden state and flow in cells after each update."""
-    net.corr_block.build_pyramid(source.features, net.feature_encoder(2 * image - 1))
+    """Hidden state and flow in cells after each update, in the source's precision, which is the net's."""
+    dtype = source.hidden.dtype
+    features = net.feature_encoder((2 * image - 1).to(dtype)).to(source.features)
+    net.corr_block.build_pyramid(source.features, features)
     cells = source.features.shape
     grid = make_coords_grid(cells[0], cells[2], cells[3], image.device)
     position, hidden = grid if start is None else grid + start, source.hidden
     for _ in range(updates):
         position = position.detach()
         correlation = net.corr_block.index_pyramid(centroids_coords=position)
-        motion = net.update_block.motion_encoder(position - grid, correlation)
+        motion = net.update_block.motion_encoder((position - grid).to(dtype), correlation.to(dtype))
         for unit in source.units:
             hidden = unit(hidden, motion)
-        position = position + net.update_block.flow_head(hidden)
+        position = position + net.update_block.flow_head(hidden).to(position)
         yield hidden, position - grid
+    net.corr_block.corr_pyramid = []  # the largest tensors here, and with them the graph
 
 
 def padding_for(height: int, width: int) -> tuple[int, int]:
@@ -139,10 +149,14 @@ def level_sizes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
 
 
 class FlowNet:
-    """RAFT with a remembered source: `encode(a)` once, then `flow(b)` as often as wanted. One instance a thread."""
+    """RAFT with a remembered source: `encode(a)` once, then `flow(b)` as often as wanted. One instance a thread.
 
-    def __init__(self, net: RAFT, updates: int, levels: int = 1) -> None:
-        self.net, self.updates, self.levels = net, updates, levels
+    The source is read in float32, the other image in `dtype`.
+    """
+
+    def __init__(self, net: RAFT, updates: int, levels: int = 1, dtype: torch.dtype = torch.float32) -> None:
+        self.net, self.updates, self.levels, self.dtype = net, updates, levels, dtype
+        self._rounded = net if dtype == torch.float32 else copy.deepcopy(net).to(dtype)
         self._sources: list[SourceFeatures] = []
         self._sizes: list[tuple[int, int]] = []
 
@@ -152,21 +166,25 @@ class FlowNet:
 
     def to(self, device: torch.device | str) -> "FlowNet":
         self.net.to(device)
+        self._rounded.to(device)
         return self
 
     def encode(self, source: Float[Tensor, "B 3 H W"]) -> None:
         """Remember `source`, in [0,1], of any size."""
         self._sizes = level_sizes(source.shape[-2], source.shape[-1], self.levels)
         with torch.no_grad():
-            self._sources = [encode_source(self.net, pad(_shrink(source, size))) for size in self._sizes]
+            found = [encode_source(self.net, pad(_shrink(source, size))) for size in self._sizes]
+        self._sources = [each.to(self.dtype) for each in found]
 
     def flow(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 2 H W"]:
         """Forward flow in pixels from the remembered source to `image`, in [0,1]; differentiable in `image`."""
         flow: Tensor | None = None
         for size, source in zip(self._sizes, self._sources, strict=True):
-            start = None if flow is None else _to_cells(flow.detach(), size, source.features.shape[-2:])
-            *_, last = _states(self.net, source, pad(_shrink(image, size)), self.updates, start)
-            padded = _upsampled(self.net, *last)
+            start = None if flow is None else _to_cells(flow, size, source.features.shape[-2:])
+            # A coarser level is where a finer one starts; no gradient goes through it.
+            with torch.set_grad_enabled(torch.is_grad_enabled() and size == self._sizes[-1]):
+                *_, last = _states(self._rounded, source, pad(_shrink(image, size)), self.updates, start)
+                padded = _upsampled(self._rounded, *last)
             flow = padded[..., : size[0], : size[1]]
         assert flow is not None, "encode() comes before flow()"
         return flow

@@ -1,6 +1,7 @@
 """RAFT's recurrent units with what the source alone contributes to their gates worked out once, not at every update."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,11 @@ class Unit:
     candidate: Tensor
     candidate_context: Tensor
     padding: tuple[int, int]
+
+    def to(self, dtype: torch.dtype) -> Self:
+        """The same in another precision."""
+        names = ("gates", "gates_context", "candidate", "candidate_context")
+        return replace(self, **{name: getattr(self, name).to(dtype) for name in names})
 
     def __call__(self, hidden: Tensor, motion: Tensor) -> Tensor:
         both = torch.cat([hidden, motion], dim=1)

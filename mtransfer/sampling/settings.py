@@ -99,6 +99,11 @@ class SamplerSettings(BaseModel):
         """The settings of a preset, some of them changed. Raises InputError for a preset that is not there."""
         return cls.model_validate(changed_preset(name, changes))
 
+    def for_model(self, *, refines: bool, guided: bool) -> Self:
+        """These settings for the embedded net, which `refines` a warp and has its own unless the caller guides it, or
+        for any other."""
+        return self.for_embedded() if refines and not guided else self.for_any_model()
+
     def for_embedded(self) -> Self:
         """These settings with those of the embedded net in place."""
         own = self.embedded.model_dump(exclude_none=True)

@@ -181,3 +181,25 @@ def test_a_torch_file_with_code_in_it_is_refused(tmp_path: Path) -> None:
     torch.save({"weights": Path("x")}, tmp_path / "flow.pth")
     with pytest.raises(ModelError, match=r"flow\.pth: not the weights of raft_small"):
         build_raft("raft_small", tmp_path / "flow.pth")
+
+
+def test_in_half_precision_flow_and_gradient_stay_near() -> None:
+    first, second = (picture[..., :128, :128] for picture in shifted_crops(6, -4))
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        model = FlowNet(build_raft("embedded", EMBEDDED), 5, dtype=dtype)
+        image = second.clone().requires_grad_()
+        model.encode(first)
+        flow = model.flow(image)
+        found.append((flow.detach(), torch.autograd.grad((flow - 3).abs().mean(), image)[0].flatten()))
+    (exact, slope), (flow, near) = found
+    assert flow.dtype == near.dtype == torch.float32
+    assert float((flow - exact).norm(dim=1).mean()) < 0.1
+    assert float(F.cosine_similarity(slope, near, dim=0)) > 0.95
+
+
+def test_nothing_of_a_reading_is_kept(net: RAFT) -> None:
+    model = FlowNet(net, 1)
+    model.encode(picture(0))
+    model.flow(picture(1).requires_grad_())
+    assert net.corr_block.corr_pyramid == []

@@ -2,21 +2,24 @@
 
 from typing import Any
 
+from mtransfer.sampling.adapters import layouts
 from mtransfer.sampling.adapters.flux import Flux
 from mtransfer.sampling.adapters.sdxl import StableDiffusionXL
 from mtransfer.sampling.adapters.stable_diffusion import StableDiffusion
 from mtransfer.sampling.adapters.stable_diffusion_3 import StableDiffusion3
 from mtransfer.sampling.denoiser import Family
 
-TRANSFORMERS: dict[str, Family] = {"SD3Transformer2DModel": StableDiffusion3(), "FluxTransformer2DModel": Flux()}
+FAMILIES: dict[layouts.Layout, Family] = {
+    layouts.STABLE_DIFFUSION: StableDiffusion(),
+    layouts.STABLE_DIFFUSION_XL: StableDiffusionXL(),
+    layouts.STABLE_DIFFUSION_3: StableDiffusion3(),
+    layouts.FLUX: Flux(),
+}
 
 
 def family_of(net: Any) -> Family:
     """The family of a denoising net of diffusers."""
-    if known := TRANSFORMERS.get(type(net).__name__):
-        return known
-    added = getattr(net, "config", {}).get("addition_embed_type")
-    return StableDiffusionXL() if added == "text_time" else StableDiffusion()
+    return FAMILIES[layouts.layout_of_net(type(net).__name__, getattr(net, "config", {}))]
 
 
 def is_distilled(net: Any) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,9 @@ STABLE_DIFFUSION = Layout("Stable Diffusion", ("unet", "vae", "scheduler"), "tae
 XL_PARTS = ("unet", "vae", "scheduler", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
 TRANSFORMER_PARTS = ("transformer", *XL_PARTS[1:])
 STABLE_DIFFUSION_XL = Layout("Stable Diffusion XL", XL_PARTS, "taesdxl")
-TRANSFORMERS = {
-    "SD3Transformer2DModel": Layout("Stable Diffusion 3", TRANSFORMER_PARTS, "taesd3"),
-    "FluxTransformer2DModel": Layout("FLUX", TRANSFORMER_PARTS, "taef1"),
-}
+STABLE_DIFFUSION_3 = Layout("Stable Diffusion 3", TRANSFORMER_PARTS, "taesd3")
+FLUX = Layout("FLUX", TRANSFORMER_PARTS, "taef1")
+TRANSFORMERS = {"SD3Transformer2DModel": STABLE_DIFFUSION_3, "FluxTransformer2DModel": FLUX}
 
 
 @dataclass(frozen=True)
@@ -51,11 +50,21 @@ def layout_of(folder: Path) -> Layout | None:
         return TRANSFORMERS.get(index["transformer"])
     if "unet" not in index:
         return None
-    large = (
-        "text_encoder_2" in index
-        or read_json(folder / "unet" / "config.json").get("addition_embed_type") == "text_time"
-    )
-    return STABLE_DIFFUSION_XL if large else STABLE_DIFFUSION
+    if "text_encoder_2" in index:
+        return STABLE_DIFFUSION_XL
+    return layout_of_net(index["unet"], read_json(folder / "unet" / "config.json"))
+
+
+def layout_of_net(name: str, config: Mapping[str, Any]) -> Layout:
+    """The layout that a denoising net is of, by its class's name and its configuration."""
+    if known := TRANSFORMERS.get(name):
+        return known
+    return STABLE_DIFFUSION_XL if config.get("addition_embed_type") == "text_time" else STABLE_DIFFUSION
+
+
+def made_for_few_steps(name: str, config: Mapping[str, Any]) -> bool:
+    """Whether a scheduler, by its class's name and its configuration, is that of LCM, Turbo or Lightning."""
+    return name == "LCMScheduler" or (name.startswith("Euler") and config.get("timestep_spacing") == "trailing")
 
 
 def parts_of(folder: Path) -> dict[str, str]:
@@ -81,8 +90,7 @@ def facts(folder: Path) -> Facts | None:
     if read_json(folder / "unet" / "config.json").get("in_channels") == 9:
         words.append("inpainting")
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
-    kind = str(scheduler.get("_class_name", ""))
-    if kind == "LCMScheduler" or (kind.startswith("Euler") and scheduler.get("timestep_spacing") == "trailing"):
+    if made_for_few_steps(str(scheduler.get("_class_name", "")), scheduler):
         words.append("few steps")
     tensors = [tensor for part in WITH_WEIGHTS for tensor in _tensors(folder / part)]
     kinds = sorted({str(tensor.get("dtype")) for tensor in tensors if "dtype" in tensor})

@@ -11,12 +11,12 @@ import torch
 from diffusers import (
     DDIMScheduler,
     EulerAncestralDiscreteScheduler,
-    EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     LCMScheduler,
 )
 
 from mtransfer.errors import ModelError
+from mtransfer.sampling.adapters.layouts import made_for_few_steps
 from mtransfer.sampling.ddim import Timesteps, ddim_timesteps, level_of
 from mtransfer.sampling.denoiser import Level
 from mtransfer.sampling.settings import TRAINED
@@ -34,9 +34,7 @@ def usable_scheduler(scheduler: Any) -> Any:
 
     Raises ModelError for a scheduler with no schedule that is known here.
     """
-    if isinstance(scheduler, FlowMatchEulerDiscreteScheduler) or takes_few_steps(scheduler):
-        return scheduler
-    return as_ddim(scheduler)
+    return scheduler if _matches_flow(scheduler) or takes_few_steps(scheduler) else as_ddim(scheduler)
 
 
 def as_ddim(scheduler: Any) -> DDIMScheduler:
@@ -56,16 +54,16 @@ def as_ddim(scheduler: Any) -> DDIMScheduler:
 
 def takes_few_steps(scheduler: Any) -> bool:
     """Whether a scheduler is that of a net distilled to few steps: LCM, Turbo, Lightning."""
-    if isinstance(scheduler, LCMScheduler):
-        return True
-    euler = isinstance(scheduler, EulerDiscreteScheduler | EulerAncestralDiscreteScheduler)
-    return euler and scheduler.config.timestep_spacing == "trailing"
+    return made_for_few_steps(type(scheduler).__name__, scheduler.config)
+
+
+def _matches_flow(scheduler: Any) -> bool:
+    return isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
 
 
 def prediction_type(scheduler: Any) -> str:
     """What the net of a scheduler predicts, as `Denoiser` names it."""
-    matches_flow = isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
-    return "flow" if matches_flow else str(scheduler.config.prediction_type)
+    return "flow" if _matches_flow(scheduler) else str(scheduler.config.prediction_type)
 
 
 def timesteps(
@@ -76,7 +74,7 @@ def timesteps(
     `cells`: rows and columns of the latents, by which some schedules shift; `sigmas`: those before a shift, where a
     family has its own. Raises InputError for more steps than the schedule has noise levels.
     """
-    if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
+    if _matches_flow(scheduler):
         return _of_flow(scheduler, steps, start_t, cells, sigmas)
     if isinstance(scheduler, LCMScheduler):
         return _of_consistency(scheduler, steps, start_t)

@@ -27,7 +27,22 @@ from mtransfer.sampling.settings import SamplerSettings
 
 # diffusers' Euler schedulers make arrays in a way that NumPy 2 is to drop.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-SDXL = ("sdxl", "sdxl-inpaint", "turbo", "lightning")
+UNCHECKED: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+UNMARKED: dict[str, Any] = {"add_watermarker": False}
+# diffusers' pipeline of every family, and what it is made with besides the parts.
+KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "sd": (StableDiffusionImg2ImgPipeline, UNCHECKED),
+    "sd-v": (StableDiffusionImg2ImgPipeline, UNCHECKED),
+    "sd-inpaint": (StableDiffusionInpaintPipeline, UNCHECKED),
+    "lcm": (LatentConsistencyModelImg2ImgPipeline, UNCHECKED),
+    "sdxl": (StableDiffusionXLImg2ImgPipeline, UNMARKED),
+    "sdxl-inpaint": (StableDiffusionXLInpaintPipeline, UNMARKED),
+    "turbo": (StableDiffusionXLImg2ImgPipeline, UNMARKED),
+    "lightning": (StableDiffusionXLImg2ImgPipeline, UNMARKED),
+    "sd3": (StableDiffusion3Img2ImgPipeline, {}),
+    "flux": (FluxImg2ImgPipeline, {}),
+    "flux-dev": (FluxImg2ImgPipeline, {}),
+}
 INPAINTING = ("sd-inpaint", "sdxl-inpaint")
 SCALE = {"turbo": 0.0, "lightning": 0.0, "lcm": 8.5}
 WHOLE_CELLS = (slice(None), slice(None), slice(40, 88), slice(48, 112))
@@ -60,26 +75,7 @@ def prepared(pipe: MotionGuidedPipeline, scale: float, **changes: Any) -> tuple[
 
 def theirs(family: str, parts: dict[str, Any], pipe: MotionGuidedPipeline, **asked: Any) -> torch.Tensor:
     """What diffusers' pipeline of the family ends with, by the schedule that is sampled here."""
-    kind = (
-        LatentConsistencyModelImg2ImgPipeline
-        if family == "lcm"
-        else FluxImg2ImgPipeline
-        if family.startswith("flux")
-        else StableDiffusion3Img2ImgPipeline
-        if family == "sd3"
-        else StableDiffusionXLInpaintPipeline
-        if family == "sdxl-inpaint"
-        else StableDiffusionXLImg2ImgPipeline
-        if family in SDXL
-        else StableDiffusionInpaintPipeline
-        if family == "sd-inpaint"
-        else StableDiffusionImg2ImgPipeline
-    )
-    more: dict[str, Any] = {}
-    if family in ("sd", "sd-v", "sd-inpaint", "lcm"):
-        more = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    if family in SDXL:
-        more = {"add_watermarker": False}
+    kind, more = KINDS[family]
     known = kind(**{**parts, "scheduler": pipe.scheduler}, **more)
     known.set_progress_bar_config(disable=True)
     return known(prompt="a kite", output_type="latent", generator=torch.Generator().manual_seed(3), **asked).images
