@@ -23,6 +23,15 @@ def browser() -> Iterator[object]:
         one.close()
 
 
+@pytest.fixture(scope="module")
+def shared_editor(browser, gui_url) -> Iterator[Editor]:
+    """One page for all tests of a module that leave it as it can be renewed."""
+    one = Editor(browser, gui_url)
+    one.sample()
+    yield one
+    one.page.context.close()
+
+
 @pytest.fixture
 def editor(browser, gui_url) -> Iterator[Editor]:
     one = Editor(browser, gui_url)

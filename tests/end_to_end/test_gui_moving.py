@@ -1,5 +1,6 @@
 """Moving an object in Chromium: by drags, handles, pins, numbers and keys, on a photo that is zoomed and moved."""
 
+from collections.abc import Iterator
 from statistics import median
 
 import numpy as np
@@ -7,6 +8,13 @@ import pytest
 from gui_page import DRAG_PX, Editor, note
 
 LEAST_FPS = 10
+
+
+@pytest.fixture
+def editor(shared_editor) -> Iterator[Editor]:
+    shared_editor.renew()
+    yield shared_editor
+    assert shared_editor.faults == []
 
 
 def dragging_ms(editor) -> float:

@@ -1,8 +1,18 @@
 """Saying in Chromium what moves: clicks, boxes, brushes and masks, on a photo and on a clip, by mouse and by touch."""
 
+from collections.abc import Iterator
+
 import numpy as np
+import pytest
 from gui_page import CLICK_XY, SAMPLE, WAIT_MS, WIDTH, Editor
 from PIL import Image
+
+
+@pytest.fixture
+def editor(shared_editor) -> Iterator[Editor]:
+    shared_editor.renew()
+    yield shared_editor
+    assert shared_editor.faults == []
 
 
 def test_a_brush_erases_and_a_box_selects_another_object(editor) -> None:

@@ -42,8 +42,16 @@ class Editor:
     def sample(self, name: str = SAMPLE) -> None:
         samples = self.page.locator(".mt-editor [data-is=samples]")
         samples.locator(f"option[value='{name}']").wait_for(state="attached", timeout=WAIT_MS)
+        before = self.ask("editor.photo && editor.photo.id")
         samples.select_option(name)
-        self.until("editor.photo")
+        self.until(f"editor.photo && editor.photo.id !== '{before}' && editor.now === 0 && !editor.objects.length")
+
+    def renew(self) -> None:
+        """The page as it was at first, with a bird that is selected."""
+        self.page.get_by_role("tab", name="Edit").click()
+        self.sample()
+        self.ask("(editor.stats.shown = 0, editor.tell(''), document.activeElement.blur(), editor.use('select'))")
+        self.select()
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         return tuple(self.ask(f"editor.view.screen([{x}, {y}])"))

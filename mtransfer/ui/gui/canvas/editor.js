@@ -34,7 +34,7 @@ class Editor {
     this.root = element;
     this.part = parts(element);
     this.photo = null; this.objects = []; this.active = -1; this.pin = -1; this.tool = "select"; this.how = "new";
-    this.gesture = null; this.cursor = null; this.cross = null; this.kept = 0;
+    this.gesture = null; this.cursor = null; this.cross = null; this.kept = 0; this.opened = 0;
     this.view = new View(this.part.canvas);
     this.history = new History();
     this.finder = new Finder({
@@ -68,7 +68,7 @@ class Editor {
     flow.onchange = () => this.preview();
     before.onchange = radius.oninput = () => this.show();
     new ResizeObserver(() => this.fit()).observe(frame);
-    restored("edit").then((state) => { if (state && state.photo && !this.photo) this.load(state); });
+    restored("edit").then((state) => { if (state && state.photo) this.load(state, () => this.opened > 0); });
   }
 
   tell(line) { this.part.error.textContent = line; }
@@ -87,7 +87,9 @@ class Editor {
 
   async open(facts, objects = [], active = objects.length - 1) {
     this.back();
-    this.photo = { ...facts, picture: await picture(`photo/${facts.id}`) };
+    const turn = this.opened += 1, shown = await picture(`photo/${facts.id}`);
+    if (turn !== this.opened) return;  // another has been opened meanwhile
+    this.photo = { ...facts, picture: shown };
     this.view.hold([facts.width, facts.height]);
     this.objects = objects; this.active = active; this.pin = -1; this.cross = null;
     this.live.made = null; this.history.clear(); this.kept = 0;
@@ -303,13 +305,14 @@ class Editor {
     this.part.rate.textContent = this.stats.shown ? `preview ${Math.round(this.live.rate)} ms` : "";
   }
 
-  // What stood here, in another tab or before: of the gallery's runs, or of the desk.
-  async load({ photo, scene, objects, active }) {
+  // What stood here, in another tab or before: of the gallery's runs, or of the desk. `isLate`: it is wanted no longer.
+  async load({ photo, scene, objects, active }, isLate = () => false) {
     await this.attempt(async () => {
       const facts = await get(`things/${photo}`);
       const found = await Promise.all((scene ? scene.objects : objects).map(async ({ mask, motion }) => ({
         mask: { ...await get(`things/${mask}`), picture: await picture(`mask/${mask}`) }, motion: { ...fresh(), ...motion },
       })));
+      if (isLate()) return;
       await this.open(facts, found, active);
       share("photo", facts);
     });
