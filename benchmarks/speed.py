@@ -77,7 +77,7 @@ def build(arch: str, side: int, device: torch.device, dtype: torch.dtype, repeat
     name = "embedded" if arch == "embedded" else "raft_large"
     fast = SamplerSettings.from_preset("fast")
     if arch == "embedded":
-        guide = load_flow_model(name, fast.flow_updates, fast.flow_levels, device, dtype)
+        guide = load_flow_model(name, fast.flow_updates, fast.flow_levels, device)
     else:
         guide = FlowNet(build_raft(name, None), fast.flow_updates, dtype=dtype).to(device)
     assert isinstance(guide, FlowNet)

@@ -29,9 +29,9 @@ EMBEDDED_SIDE_PX, LARGE_SIDE_PX = 256, 512  # the long side at which the embedde
 def load_flow_model(
     name: str, updates: int, levels: int, device: torch.device, dtype: torch.dtype = torch.float32
 ) -> "FlowNet | DisFlow":
-    """A flow estimator: auto | embedded | raft_large | raft_small | dis; a RAFT may be rounded to `dtype`.
+    """A flow estimator: auto | embedded | raft_large | raft_small | dis. Raises ModelError when weights are missing.
 
-    Raises ModelError when weights are missing.
+    torchvision's RAFTs, trained in mixed precision, may be rounded to `dtype`; the embedded one guides worse then.
     """
     if name == "dis":
         return DisFlow()
@@ -39,10 +39,11 @@ def load_flow_model(
 
     name = resolve_flow_model(name)
     if name == "embedded":
-        return FlowNet(build_raft("embedded", _existing(EMBEDDED_FLOW)), updates, levels, dtype).to(device)
+        return FlowNet(build_raft("embedded", _existing(EMBEDDED_FLOW)), updates, levels).to(device)
     if name not in BUILDERS:
         raise InputError(f"--flow-model {name}: use auto, embedded, raft_large, raft_small or dis")
-    return FlowNet(build_raft(name, _checkpoint(name)), updates, levels, dtype).to(device)
+    slow = dtype == torch.float16 and device.type == "cpu"
+    return FlowNet(build_raft(name, _checkpoint(name)), updates, levels, torch.float32 if slow else dtype).to(device)
 
 
 def load_judge(name: str, device: torch.device) -> "FlowNet | DisFlow":

@@ -47,7 +47,7 @@ class EditMotion:
 
 
 def edit_field(
-    asked: EditMotion, photo: Photo, subject: Subject, *, is_told_by_flow: bool = False, snaps: bool = True
+    asked: EditMotion, photo: Photo, subject: Subject, *, is_told_by_flow: bool = False, snaps: bool = False
 ) -> tuple[Subject, FlowField]:
     """The subject and its flow (T = 1) at the photo's size.
 
@@ -82,11 +82,12 @@ def _told_by(field: FlowField, photo: Float[Tensor, "3 H W"], *, snaps: bool) ->
     if mask is None:
         return region, field
     tell(COARSE)
-    known = ((mask > 0.5) & (region > 0) & (field.confidence[0] > UNKNOWN))[None]
-    if is_frame and bool((known & ~torn(moving)).any()):
-        known = known & ~torn(moving)
-        moving = limit_stretch(fill_motion(moving, known.to(moving)), mask)
-    return mask, FlowField(moving, known.to(moving))
+    told = field.confidence * (1 - ((mask > 0) & ~(region > 0)).to(moving)[None])
+    if is_frame:
+        known = (mask > 0.5).to(moving)[None] * (told > UNKNOWN) * ~torn(moving)
+        if bool(known.any()):
+            moving, told = limit_stretch(fill_motion(moving, known), mask), torch.ones_like(told)
+    return mask, FlowField(moving, told)
 
 
 def without_still_ground(flow: Float[Tensor, "1 2 H W"]) -> Float[Tensor, "1 2 H W"]:

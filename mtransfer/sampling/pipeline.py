@@ -173,8 +173,7 @@ class MotionGuidedPipeline(DiffusionPipeline):
     def _embedded_flow_model(self, settings: SamplerSettings) -> FlowModel:
         from mtransfer.flow.loading import load_flow_model  # and with it torchvision
 
-        device, dtype = self._execution_device, self.net.dtype
-        return load_flow_model("embedded", settings.flow_updates, settings.flow_levels, device, dtype)
+        return load_flow_model("embedded", settings.flow_updates, settings.flow_levels, self._execution_device)
 
     def _painted(
         self, plan: SamplingContext, eps: Denoiser, guidance: MotionGuidance | None, on_step: Callback | None
