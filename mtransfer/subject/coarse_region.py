@@ -12,7 +12,7 @@ from mtransfer.subject.detection.outline import draw_outline
 from mtransfer.subject.detection.picture import Picture
 from mtransfer.subject.detection.salient_objects import find_objects
 from mtransfer.subject.outline_edges import outline_edges
-from mtransfer.subject.regions import Region
+from mtransfer.subject.regions import common_px
 
 PLAIN = 0.5  # of the outline, that runs where the photo shows no edge
 ALL = 0.95  # of the picture: all of it moves, objects and ground
@@ -36,13 +36,13 @@ def drawn_to_objects(
     picture = Picture(to_uint8(image))
     there = picture.on_small_grid(np.ascontiguousarray(region[0].float().cpu().numpy()))
     found = find_objects(picture)
-    inside = [each for each in found if _common(each, there) > HELD * each.sum()]
-    kept = inside or [each for each in found if _common(each, there) > LEAST * there.sum()][:1]
+    inside = [each for each in found if common_px(each, there) > HELD * each.sum()]
+    kept = inside or [each for each in found if common_px(each, there) > LEAST * there.sum()][:1]
     objects = np.any([np.zeros_like(there), *kept], axis=0)
     salient = picture.salient.region & there
-    if _common(objects, there) < LEAST * there.sum() or _common(salient, ~objects) > OTHER * salient.sum():
+    if common_px(objects, there) < LEAST * there.sum() or common_px(salient, ~objects) > OTHER * salient.sum():
         return _with_soft_edge(region)
-    if not is_coarse and _common(objects, there) > MOST * there.sum():
+    if not is_coarse and common_px(objects, there) > MOST * there.sum():
         return None
     mask = torch.from_numpy(draw_outline(picture, objects))[None].to(region)
     return mask if inside else mask * region
@@ -59,7 +59,3 @@ def _with_soft_edge(region: Float[Tensor, "1 H W"]) -> Float[Tensor, "1 H W"]:
 def _runs_over_plain_ground(image: Float[Tensor, "3 H W"], region: Float[Tensor, "1 H W"]) -> bool:
     outline = outline_edges(image, region) if float(region.mean()) < ALL else None
     return outline is not None and bool((outline.plain | outline.at_border).mean() > PLAIN)
-
-
-def _common(first: Region, second: Region) -> int:
-    return int((first & second).sum())

@@ -90,6 +90,11 @@ def overlap(one: Region, other: Region) -> float:
     return float((one & other).sum() / max((one | other).sum(), 1))
 
 
+def common_px(one: Region, other: Region) -> int:
+    """The number of pixels that are of both."""
+    return int((one & other).sum())
+
+
 def convex_hull(region: Region) -> Region:
     """The convex hull of a region that is not empty, filled."""
     corners = cv2.convexHull(cv2.findNonZero(region.astype(np.uint8)))

@@ -7,6 +7,7 @@ from mtransfer.subject.detection.salient_objects import SURELY_ONE, find_objects
 from mtransfer.subject.regions import (
     Region,
     bounding_box,
+    common_px,
     connected_parts,
     cut_fraction,
     dilate,
@@ -42,23 +43,19 @@ def complete_object(picture: Picture, part: Region, moving: Region | None = None
     ground that flow carries along) gives way to the salient object of which most is `moving`, if one is.
     """
     objects = find_objects(picture)
-    salient = max(objects, key=lambda each: _common(each, part), default=np.zeros_like(part))
-    if _common(salient, part) > SALIENT_HOLDS * part.sum():
+    salient = max(objects, key=lambda each: common_px(each, part), default=np.zeros_like(part))
+    if common_px(salient, part) > SALIENT_HOLDS * part.sum():
         return salient
     if moving is not None:
-        liveliest = max(objects, key=lambda each: _common(each, moving), default=np.zeros_like(part))
-        if _common(liveliest, moving) > LIVELY * liveliest.sum() and not _is_a_thing(picture, part):
+        liveliest = max(objects, key=lambda each: common_px(each, moving), default=np.zeros_like(part))
+        if common_px(liveliest, moving) > LIVELY * liveliest.sum() and not _is_a_thing(picture, part):
             return liveliest
     found = _by_growing_crops(picture, part)
     if found is None:
         found = _touching(picture.salient.region, part)
-    if _common(found, part) < COVERED * part.sum() or found.mean() > LARGEST:
+    if common_px(found, part) < COVERED * part.sum() or found.mean() > LARGEST:
         return None
     return _without_neighbours(picture, found, part)
-
-
-def _common(first: Region, second: Region) -> int:
-    return int((first & second).sum())
 
 
 def _is_a_thing(picture: Picture, region: Region) -> bool:

@@ -23,11 +23,7 @@ from mtransfer.media.clip_formats import CLIP_SUFFIXES
 from mtransfer.media.photo.formats import PHOTO_SUFFIXES
 
 MB = 2**20
-SUFFIXES = {
-    "photo": PHOTO_SUFFIXES,
-    "clip": CLIP_SUFFIXES,
-}
-SUFFIXES["mask"] = PHOTO_SUFFIXES
+SUFFIXES = {"photo": PHOTO_SUFFIXES, "clip": CLIP_SUFFIXES, "mask": PHOTO_SUFFIXES}
 LIMITS = {"photo": 64 * MB, "clip": 512 * MB, "mask": 64 * MB}
 MOST_IN_ALL = 2048 * MB  # of one session
 MOST_SESSIONS = 256
